@@ -1,0 +1,124 @@
+#include "api/runtime_state.hpp"
+#include "cache/disk_store.hpp"
+#include "cuda/context.hpp"
+#include "cuda/driver.hpp"
+#include "host/figure.hpp"
+#include "host/requests.hpp"
+#include "host/timing.hpp"
+
+#include <atomic>
+#include <functional>
+#include <thread>
+
+namespace kiln::bench {
+namespace {
+
+constexpr int kEach = 1000;  // lookups a call of what is timed, so that the call costs nothing
+constexpr std::size_t kImageBytes = std::size_t{64} << 10;
+
+cache::Entry entry_of_64_kib() {
+  cache::Entry entry;
+  entry.target = "sm_90";
+  entry.entry = "bench";
+  entry.kernel_id = cache::kernel_id("source", {}, "sm_90");
+  entry.build_id = cache::build_id(entry.kernel_id, "none");
+  for (std::size_t i = 0; i < kImageBytes; ++i) entry.image.push_back(static_cast<std::byte>(i * 2654435761U >> 24U));
+  return entry;
+}
+
+Figure disk_hit(const Setup& setup) {
+  const cache::DiskStore store(setup.scratch / "hit", cache::DiskStore::Access::read_write,
+                               base::Logger(LogLevel::warning, {}));
+  const cache::Entry entry = entry_of_64_kib();
+  store.publish(entry);
+  bool found = true;
+  const double ms = time_median(500, [&] { found &= store.find_build(entry.kernel_id, entry.build_id).has_value(); });
+  return {.what = "disk hit, read and verified, 64 KiB entry",
+          .value = ms * 1e3,
+          .unit = "us",
+          .at_most = 150,
+          .detail = {{"found", found}}};
+}
+
+/// From the disk to a kernel that can be launched, with the driver that is there.
+Figure launchable(const Setup& setup, const std::shared_ptr<const cuda::Driver>& driver) {
+  const KernelRequest request{KernelKind::forward, {}};
+  Options options = cold_options(setup);
+  options.cache_dir = setup.scratch / "launchable";
+  const auto builder = make_builder(options);
+  const auto config = config_of(request, setup.capability);
+  static_cast<void>(builder.find_or_compile(config));
+  const cuda::Context context(driver, 0);
+  std::vector<std::unique_ptr<cuda::Module>> kept;  // unloading is not part of it
+  const double ms = time_median(50, [&] {
+    const auto built = builder.find_or_compile(config);
+    kept.push_back(std::make_unique<cuda::Module>(driver, built.entry.image, built.entry.entry, config.smem_bytes, 0));
+  });
+  return {.what = "disk hit to launchable, rendering and hashing included",
+          .value = ms,
+          .unit = "ms",
+          .at_most = 0.3,
+          .detail = {{"driver", setup.gpu ? "real" : "fake"}}};
+}
+
+/// Median nanoseconds of `work` while `readers` threads do the same.
+double time_readers(int readers, const std::function<void(const KernelRequest&)>& work) {
+  constexpr int kRounds = 400;
+  std::atomic<int> ready{0};
+  std::vector<double> nanoseconds(static_cast<std::size_t>(readers));
+  {
+    std::vector<std::jthread> threads;
+    for (int t = 0; t < readers; ++t)
+      threads.emplace_back([&, t] {
+        const KernelRequest request{KernelKind::forward, {.causal = t % 2 == 0}};
+        ++ready;
+        while (ready < readers) std::this_thread::yield();
+        const auto start = Clock::now();
+        for (int round = 0; round < kRounds; ++round) work(request);
+        nanoseconds[static_cast<std::size_t>(t)] = milliseconds_since(start) * 1e6 / kRounds / kEach;
+      });
+  }
+  return median(nanoseconds);
+}
+
+Figures memory_hits(const Setup& setup) {
+  detail::RuntimeState state(cold_options(setup));
+  const Runtime runtime(cold_options(setup));
+  for (const bool causal : {false, true}) {
+    static_cast<void>(state.get({KernelKind::forward, {.causal = causal}}, nullptr));
+    static_cast<void>(runtime.forward({.causal = causal}));
+  }
+  const auto look_up = [&](const KernelRequest& request) {
+    for (int i = 0; i < kEach; ++i) static_cast<void>(state.get(request, nullptr));
+  };
+  // Makes a handle of it, which counts references.
+  const auto make_handle = [&](const KernelRequest& request) {
+    for (int i = 0; i < kEach; ++i) static_cast<void>(runtime.forward(request.config));
+  };
+  Figures figures;
+  for (const int readers : {1, 8, 16}) {
+    const auto row = [&](const char* what, double value) {
+      figures.push_back({.what = fmt::format("{}, {} reader{}", what, readers, readers == 1 ? "" : "s"),
+                         .value = value,
+                         .unit = "ns",
+                         .detail = {{"cores", setup.cores}}});
+    };
+    row("handle by config", time_readers(readers, make_handle));
+    row("memory hit by config", time_readers(readers, look_up));
+    if (readers == 1) figures.back().at_most = 50;
+    if (readers == 8 && setup.cores >= 16) figures.back().at_most = 100;
+  }
+  return figures;
+}
+
+}  // namespace
+
+Figures cache_figures(const Setup& setup) {
+  Figures figures = {disk_hit(setup)};
+  if (!setup.gpu && !setup.cuda_path) return figures;
+  figures.push_back(launchable(setup, cuda::Driver::load(setup.cuda_path)));
+  for (Figure& figure : memory_hits(setup)) figures.push_back(std::move(figure));
+  return figures;
+}
+
+}  // namespace kiln::bench

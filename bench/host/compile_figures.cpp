@@ -1,0 +1,93 @@
+#include "api/compile_jobs.hpp"
+#include "host/figure.hpp"
+#include "host/requests.hpp"
+#include "host/timing.hpp"
+#include "host/yardstick.hpp"
+#include "jit/compiler.hpp"
+
+#include <algorithm>
+#include <array>
+#include <ctime>
+
+namespace kiln::bench {
+namespace {
+
+double aim_ms(const KernelRequest& request) { return request.config.head_dim_qk == 64 ? 600 : 800; }
+
+struct CompileTime {
+  double wall_ms = 0;
+  double cpu_ms = 0;
+};
+
+/// The median of three, by the clock.
+template <class Work>
+CompileTime time_compile(const Work& work) {
+  std::array<CompileTime, 3> times;
+  for (CompileTime& time : times) {
+    const double cpu = cpu_milliseconds();
+    time.wall_ms = time_once(work);
+    time.cpu_ms = cpu_milliseconds() - cpu;
+  }
+  std::ranges::sort(times, {}, &CompileTime::wall_ms);
+  return times[1];
+}
+
+CompileTime time_yardstick(int capability) {
+  const auto compiler = jit::Compiler::load(*jit::find_compiler({}));
+  const auto options = jit::compile_options(fmt::format("sm_{}", capability));
+  return time_compile([&] { compiler->compile(kYardstick, "yardstick.cu", "yardstick", options); });
+}
+
+/// Everything compiled `copies` times on all cores, against the sum of the times alone.
+Figure parallel(const Setup& setup, const api::Builder& builder, double sum_alone_ms) {
+  const auto requests = usual_requests();
+  const int copies = 1 + 3 * setup.cores / static_cast<int>(requests.size());
+  std::vector<api::Job> jobs;
+  for (int copy = 0; copy < copies; ++copy)
+    for (const KernelRequest& request : requests)
+      jobs.emplace_back(
+          [&builder, request, &setup] { static_cast<void>(builder.compile(config_of(request, setup.capability))); });
+  const std::clock_t cpu = std::clock();  // of all threads
+  const double wall_ms = time_once([&] { api::run_jobs(jobs, setup.cores, {}); });
+  const double cpu_ms = static_cast<double>(std::clock() - cpu) * 1e3 / CLOCKS_PER_SEC;
+  const double ideal_ms = copies * sum_alone_ms / setup.cores;
+  return {.what = "parallel compile, share of the ideal",
+          .value = 100 * ideal_ms / wall_ms,
+          .unit = "%",
+          .at_least = 90,
+          .detail = {{"kernels", static_cast<std::int64_t>(jobs.size())},
+                     {"cores", setup.cores},
+                     {"wall_ms", wall_ms},
+                     {"cores_busy_percent", 100 * cpu_ms / wall_ms / setup.cores},
+                     {"ideal_ms", ideal_ms}}};
+}
+
+}  // namespace
+
+Figures compile_figures(const Setup& setup) {
+  const auto builder = make_builder(cold_options(setup));
+  const CompileTime yardstick = time_yardstick(setup.capability);  // also starts NVRTC
+  Figures figures = {{.what = "yardstick compile",
+                      .value = yardstick.wall_ms,
+                      .unit = "ms",
+                      .detail = {{"cpu_ms", yardstick.cpu_ms}}}};
+  double sum = 0;
+  for (const KernelRequest& request : usual_requests()) {
+    cache::Entry entry;
+    const auto time = time_compile([&] { entry = builder.compile(config_of(request, setup.capability)); });
+    sum += time.wall_ms;
+    figures.push_back({.what = "cold compile " + name_of(request),
+                       .value = time.wall_ms,
+                       .unit = "ms",
+                       .at_most = aim_ms(request),
+                       .detail = {{"cpu_ms", time.cpu_ms},
+                                  {"yardstick_ms", yardstick.wall_ms},
+                                  {"registers", entry.registers},
+                                  {"spill_bytes", entry.spill_bytes},
+                                  {"cubin_bytes", static_cast<std::int64_t>(entry.image.size())}}});
+  }
+  figures.push_back(parallel(setup, builder, sum));
+  return figures;
+}
+
+}  // namespace kiln::bench

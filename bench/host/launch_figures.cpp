@@ -1,0 +1,129 @@
+#include "cuda/context.hpp"
+#include "cuda/cuda_error.hpp"
+#include "cuda/device_memory.hpp"
+#include "cuda/stream.hpp"
+#include "device/params.cuh"
+#include "host/figure.hpp"
+#include "host/requests.hpp"
+#include "host/timing.hpp"
+
+namespace kiln::bench {
+namespace {
+
+constexpr int kBatch = 100;   // launches between two looks at the clock: the driver's queue never fills
+constexpr int kRounds = 200;  // of each way, in turn
+
+/// The same kernel by the driver's own call, with nothing around it.
+class RawKernel {
+ public:
+  RawKernel(const cuda::DriverFunctions& functions, const Setup& setup) : functions_(functions) {
+    const auto config = config_of({KernelKind::forward, {}}, setup.capability);
+    entry_ = make_builder(cold_options(setup)).compile(config);
+    cuda::check(functions.cuLibraryLoadData(&library_, entry_.image.data(), nullptr, nullptr, 0, nullptr, nullptr, 0),
+                "loading", functions);
+    cuda::check(functions.cuLibraryGetKernel(&kernel_, library_, entry_.entry.c_str()), "finding", functions);
+    cuda::check(
+        functions.cuKernelSetAttribute(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, config.smem_bytes, kernel_, 0),
+        "setting", functions);
+    launch_.gridDimX = launch_.gridDimY = launch_.gridDimZ = 1;
+    launch_.blockDimX = static_cast<unsigned>(config.tiling.warps * 32);
+    launch_.blockDimY = launch_.blockDimZ = 1;
+    launch_.sharedMemBytes = static_cast<unsigned>(config.smem_bytes);
+  }
+  ~RawKernel() { functions_.cuLibraryUnload(library_); }
+  RawKernel(const RawKernel&) = delete;
+  RawKernel& operator=(const RawKernel&) = delete;
+
+  void launch(Stream stream, device::ForwardParams& params) {
+    launch_.hStream = stream;
+    void* arguments[] = {&params};
+    cuda::check(functions_.cuLaunchKernelEx(&launch_, reinterpret_cast<CUfunction>(kernel_), arguments, nullptr),
+                "launching", functions_);
+  }
+
+ private:
+  const cuda::DriverFunctions& functions_;
+  cache::Entry entry_;
+  CUlibrary library_ = nullptr;
+  CUkernel kernel_ = nullptr;
+  CUlaunchConfig launch_{};
+};
+
+device::ForwardParams raw_params(const ForwardArgs& args) {
+  const device::Strides strides{args.q.strides.batch, args.q.strides.row, args.q.strides.head};
+  return {.q = args.q.data,
+          .k = args.k.data,
+          .v = args.v.data,
+          .o = args.out.data,
+          .lse = nullptr,
+          .q_strides = strides,
+          .k_strides = strides,
+          .v_strides = strides,
+          .o_strides = strides,
+          .batch = 1,
+          .heads_q = 1,
+          .heads_kv = 1,
+          .group = 1,
+          .len_q = args.len_q,
+          .len_k = args.len_k,
+          .window_left = -1,
+          .window_right = -1,
+          .scale_log2 = 0.1F,
+          .reserved = 0};
+}
+
+}  // namespace
+
+Figures launch_figures(const Setup& setup) {
+  if (!setup.gpu && !setup.cuda_path) return {};
+  const auto driver = cuda::Driver::load(setup.cuda_path);
+  const cuda::Context context(driver, 0);
+  const cuda::StreamHandle stream(driver);
+  constexpr int kLength = 16;
+  constexpr int kDim = 128;
+  const cuda::DeviceBuffer memory(driver, 4 * kLength * kDim * 2);
+  const auto part = [&](int index) { return static_cast<std::byte*>(memory.data()) + index * kLength * kDim * 2; };
+  const Strides strides = Strides::bshd(kLength, 1, kDim);
+  const ForwardArgs args{.q = {part(0), strides},
+                         .k = {part(1), strides},
+                         .v = {part(2), strides},
+                         .out = {part(3), strides},
+                         .batch = 1,
+                         .len_q = kLength,
+                         .len_k = kLength,
+                         .heads_q = 1,
+                         .heads_kv = 1};
+  const Runtime runtime(cold_options(setup));
+  const ForwardKernel handle = runtime.forward({});
+  RawKernel raw(driver->functions(), setup);
+  device::ForwardParams params = raw_params(args);
+
+  std::vector<double> raw_ns;
+  std::vector<double> handle_ns;
+  std::vector<double> config_ns;
+  const auto time_batch = [&](std::vector<double>& into, const auto& launch) {
+    const auto start = Clock::now();
+    for (int i = 0; i < kBatch; ++i) launch();
+    into.push_back(milliseconds_since(start) * 1e6 / kBatch);
+    stream.synchronize();
+  };
+  for (int round = 0; round < kRounds; ++round) {
+    time_batch(raw_ns, [&] { raw.launch(stream.get(), params); });
+    time_batch(handle_ns, [&] { handle.launch(stream.get(), args); });
+    time_batch(config_ns, [&] { runtime.launch({}, stream.get(), args); });
+  }
+  const double base_ns = median(raw_ns);
+  const base::Json::Object detail = {{"driver", setup.gpu ? "real" : "fake"}, {"raw_ns", base_ns}};
+  return {{.what = "handle launch over the raw driver launch",
+           .value = median(handle_ns) - base_ns,
+           .unit = "ns",
+           .at_most = 150,
+           .detail = detail},
+          {.what = "config-keyed call over the raw driver launch",
+           .value = median(config_ns) - base_ns,
+           .unit = "ns",
+           .at_most = 400,
+           .detail = detail}};
+}
+
+}  // namespace kiln::bench

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <kiln/export.h>
+
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace kiln {
+
+enum class LogLevel { trace, debug, info, warning, error, off };
+
+/// Called from any thread, one line at a time, without a line end.
+using LogCallback = std::function<void(LogLevel, std::string_view message)>;
+
+/// How a Runtime behaves. In code: set members. From the outside: a JSON file with the same names
+/// (`from_file`) and the KILN_* variables (`apply_environment`), which the README lists. The
+/// environment is read when asked here and never again.
+struct KILN_API Options {
+  /// Device ordinal. −1: the device of the caller's current context, else device 0.
+  int device = -1;
+
+  /// Where kernels are kept. Unset: $XDG_CACHE_HOME/kiln or ~/.cache/kiln. Empty path: memory only.
+  std::optional<std::filesystem::path> cache_dir{};
+  /// A folder made by `kiln precompile`, read before the cache and never written.
+  std::optional<std::filesystem::path> precompiled_dir{};
+  /// false: never load NVRTC; a kernel that is in no cache is an error.
+  bool jit = true;
+  /// Kernels compiled at once by prepare(). 0: as many as cores and free memory allow.
+  int compile_jobs = 0;
+  /// libnvrtc and libcuda to load instead of searching for them.
+  std::optional<std::filesystem::path> nvrtc_path{};
+  std::optional<std::filesystem::path> cuda_path{};
+  /// Tuned tables (sm_90.json, …) to use instead of those built in.
+  std::optional<std::filesystem::path> tuned_dir{};
+  /// Kernel templates to use instead of those built in, for work on kernels.
+  std::optional<std::filesystem::path> template_dir{};
+  /// Every rendered source is also written here.
+  std::optional<std::filesystem::path> dump_dir{};
+
+  LogLevel log_level = LogLevel::warning;
+  /// Where log lines go. Unset: standard error.
+  LogCallback log{};
+
+  /// Defaults changed by the environment: what a Runtime gets if it is given no options.
+  static Options from_environment();
+  /// Reads a JSON object whose keys are the members above. Unknown keys and bad values are errors.
+  static Options from_file(const std::filesystem::path& path);
+  static Options from_json(std::string_view text, std::string_view origin = "options");
+  /// Lets KILN_* override what is set here. A bad value is an error; an unknown KILN_* name is a
+  /// warning with the nearest known name.
+  void apply_environment();
+};
+
+}  // namespace kiln

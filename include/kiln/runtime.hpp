@@ -1,0 +1,125 @@
+#pragma once
+
+#include <kiln/attention.hpp>
+#include <kiln/export.h>
+#include <kiln/options.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+
+struct CUstream_st;
+
+namespace kiln {
+
+/// A CUstream (and a cudaStream_t: they are one type). nullptr is the default stream.
+using Stream = CUstream_st*;
+
+enum class KernelKind : std::uint8_t { forward, decode };
+
+/// What prepare() needs to know of a kernel.
+struct KernelRequest {
+  KernelKind kind = KernelKind::forward;
+  AttentionConfig config{};
+
+  auto operator<=>(const KernelRequest&) const = default;
+};
+
+/// Where a kernel came from when it was last asked for.
+enum class Origin : std::uint8_t { precompiled, disk, compiled };
+
+/// What a person wants to know about a loaded kernel.
+struct KernelInfo {
+  KernelRequest request{};
+  std::string target{};     ///< "sm_90"
+  std::string kernel_id{};  ///< 64 hex digits; docs/CACHE.md
+  Origin origin = Origin::compiled;
+  int registers = 0;
+  int spill_bytes = 0;
+  int smem_bytes = 0;
+  double compile_ms = 0;  ///< 0 unless origin is compiled
+};
+
+namespace detail {
+class LoadedKernel;
+class RuntimeState;
+}  // namespace detail
+
+/// A kernel ready to launch on one device. Cheap to copy, safe to use from many threads, and valid
+/// after its Runtime is gone. launch() renders, hashes and allocates nothing and never synchronises.
+class KILN_API ForwardKernel {
+ public:
+  /// Queues one call on `stream`, which belongs to the caller's current context.
+  void launch(Stream stream, const ForwardArgs& args) const;
+  [[nodiscard]] const KernelInfo& info() const;
+
+ private:
+  friend class Runtime;
+  explicit ForwardKernel(std::shared_ptr<const detail::LoadedKernel> kernel);
+  std::shared_ptr<const detail::LoadedKernel> kernel_;
+};
+
+/// As ForwardKernel, for one new token per sequence.
+class KILN_API DecodeKernel {
+ public:
+  void launch(Stream stream, const DecodeArgs& args) const;
+  /// Exact size of the workspace that a call with these shapes needs; pointers are not looked at.
+  [[nodiscard]] std::size_t workspace_bytes(const DecodeArgs& args) const;
+  [[nodiscard]] const KernelInfo& info() const;
+
+ private:
+  friend class Runtime;
+  explicit DecodeKernel(std::shared_ptr<const detail::LoadedKernel> kernel);
+  std::shared_ptr<const detail::LoadedKernel> kernel_;
+};
+
+struct Progress {
+  int done = 0;
+  int total = 0;
+  double seconds_left = 0;  ///< an estimate; 0 while there is none
+};
+using ProgressCallback = std::function<void(const Progress&)>;
+
+/// Counters since the Runtime was made.
+struct Stats {
+  std::uint64_t memory_hits = 0;
+  std::uint64_t precompiled_hits = 0;
+  std::uint64_t disk_hits = 0;
+  std::uint64_t compiles = 0;
+  std::uint64_t launches = 0;
+  double compile_ms = 0;  ///< summed over threads
+  double load_ms = 0;     ///< reading, verifying and handing kernels to the driver
+};
+
+/// Finds, builds and keeps kernels for one device. Make one per device and keep it; all members may
+/// be called from many threads at once. It works in the caller's current CUDA context and never
+/// changes it.
+class KILN_API Runtime {
+ public:
+  explicit Runtime(const Options& options = Options::from_environment());
+
+  /// The kernel for a config: from memory, a precompiled folder, the disk, or NVRTC, in this order.
+  /// While a stream of the current context is being captured, a kernel that would have to be compiled is
+  /// an Error(capturing): ask before, or use prepare(). (Streams made CU_STREAM_NON_BLOCKING can't be
+  /// seen from here; launch() below looks at its own stream.)
+  [[nodiscard]] ForwardKernel forward(const AttentionConfig& config) const;
+  [[nodiscard]] DecodeKernel decode(const AttentionConfig& config) const;
+
+  /// The same in one step, for a caller that keeps configs rather than handles. If the kernel is not in
+  /// memory while `stream` is being captured, the call fails with ErrorCode::capturing.
+  void launch(const AttentionConfig& config, Stream stream, const ForwardArgs& args) const;
+  void launch(const AttentionConfig& config, Stream stream, const DecodeArgs& args) const;
+
+  /// Makes all of these ready, compiling in parallel. `progress` is called from this thread.
+  void prepare(std::span<const KernelRequest> requests, const ProgressCallback& progress = {}) const;
+
+  [[nodiscard]] Stats stats() const;
+
+ private:
+  std::shared_ptr<detail::RuntimeState> state_;
+};
+
+}  // namespace kiln

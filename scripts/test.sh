@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Sets up, builds and runs every test that needs no GPU (those that need one skip themselves).
+#
+# usage: test.sh [ctest option...]
+# KILN_BUILD_DIR (build/release) and KILN_JOBS (all cores) may be set.
+set -euo pipefail
+source "$(dirname "$0")/common.sh"
+
+step setup scripts/setup.sh
+step configure configure "$build" -DCMAKE_BUILD_TYPE=Release
+step build cmake --build "$build" -j "$jobs"
+step tests ctest --test-dir "$build" -j "$jobs" --output-on-failure --no-tests=error "$@"
+sed -n '/tests passed/,$p' "$step_logs/tests.log"

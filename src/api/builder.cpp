@@ -1,0 +1,163 @@
+#include "api/builder.hpp"
+
+#include "api/cache_folder.hpp"
+#include "base/fail.hpp"
+#include "base/files.hpp"
+#include "plan/device_info.hpp"
+#include "plan/names.hpp"
+
+#include <algorithm>
+#include <chrono>
+
+namespace kiln::api {
+namespace {
+
+// Longer than any compile of ours takes; after it a second compile does less harm than waiting on.
+constexpr std::chrono::seconds kLockPatience{60};
+
+std::optional<cache::DiskStore> precompiled_store(const Options& options, const base::Logger& log) {
+  if (!options.precompiled_dir) return {};
+  return cache::DiskStore(*options.precompiled_dir, cache::DiskStore::Access::read_only, log);
+}
+
+std::optional<cache::DiskStore> disk_store(const Options& options, const base::Logger& log) {
+  const auto folder = cache_folder(options, log);
+  if (folder.empty()) return {};
+  return cache::DiskStore(folder, cache::DiskStore::Access::read_write, log);
+}
+
+void dump(const std::filesystem::path& folder, const codegen::Source& source, const base::Logger& log) {
+  try {
+    std::filesystem::create_directories(folder);
+    base::write_file_atomic(folder / source.name, source.text);
+  } catch (const std::exception& error) {
+    log.warning("the source of {} was not dumped: {}", source.name, error.what());
+  }
+}
+
+}  // namespace
+
+Builder::Builder(const Options& options, base::Logger log)
+    : options_(options),
+      log_(std::move(log)),
+      templates_(options.template_dir),
+      environment_options_(jit::environment_options()),
+      precompiled_(precompiled_store(options, log_)),
+      disk_(disk_store(options, log_)) {
+  for (const auto& option : environment_options_) {
+    log_.warning("{} changes what NVRTC compiles; kernels built under it are kept apart", option);
+  }
+}
+
+Blueprint Builder::blueprint(const plan::KernelConfig& config) const {
+  Blueprint out;
+  out.source = codegen::render(config, templates_);
+  out.target = target_for(config.capability);
+  out.options = jit::compile_options(out.target);
+  out.config_text = codegen::config_header(config);
+  auto key_options = out.options;
+  key_options.insert(key_options.end(), environment_options_.begin(), environment_options_.end());
+  out.kernel_id = cache::kernel_id(out.source.text, key_options, out.target);
+  if (options_.dump_dir) dump(*options_.dump_dir, out.source, log_);
+  return out;
+}
+
+Built Builder::find_or_compile(const plan::KernelConfig& config, const std::function<void()>& before_compile) const {
+  const auto plan = blueprint(config);
+  if (auto found = find(plan)) return std::move(*found);
+  if (!options_.jit) fail_missing(config, plan);
+  if (before_compile) before_compile();
+  if (!disk_) return {.entry = compile(config, plan, nullptr), .origin = Origin::compiled};
+
+  const auto lock = disk_->lock(cache::build_id(plan.kernel_id, compiler()->identity()), kLockPatience);
+  // Whoever held the lock before us most likely built this very kernel.
+  if (auto found = find(plan)) return std::move(*found);
+  Built built{.entry = compile(config, plan, nullptr), .origin = Origin::compiled};
+  disk_->publish(built.entry);
+  return built;
+}
+
+std::optional<Built> Builder::find(const Blueprint& plan) const {
+  if (precompiled_) {
+    if (auto entry = precompiled_->find_kernel(plan.kernel_id)) {
+      return Built{.entry = std::move(*entry), .origin = Origin::precompiled};
+    }
+  }
+  if (!disk_) return {};
+  // Without a compiler to compare with, any compiler's kernel serves.
+  const auto file = options_.jit ? compiler_file() : std::nullopt;
+  auto entry = file ? disk_->find_build(plan.kernel_id, cache::build_id(plan.kernel_id, file->identity))
+                    : disk_->find_kernel(plan.kernel_id);
+  if (!entry) return {};
+  return Built{.entry = std::move(*entry), .origin = Origin::disk};
+}
+
+cache::Entry Builder::compile(const plan::KernelConfig& config, std::string* log) const {
+  return compile(config, blueprint(config), log);
+}
+
+cache::Entry Builder::compile(const plan::KernelConfig& config, const Blueprint& plan, std::string* log) const {
+  const auto nvrtc = compiler();
+  log_.info("compiling {}", plan.source.name);
+  auto binary = nvrtc->compile(plan.source.text, plan.source.name, plan.source.entry, plan.options);
+  const auto spills = binary.resources.spill_bytes();
+  log_.info("compiled {} in {:.0f} ms: {} registers, {} bytes spilled", plan.source.name, binary.compile_ms,
+            binary.resources.registers, spills);
+  if (log != nullptr) *log = std::move(binary.log);
+  return {.kernel_id = plan.kernel_id,
+          .build_id = cache::build_id(plan.kernel_id, nvrtc->identity()),
+          .target = plan.target,
+          .compiler = nvrtc->identity(),
+          .name = plan::name_of(config),
+          .config = plan.config_text,
+          .entry = plan.source.entry,
+          .registers = binary.resources.registers,
+          .spill_bytes = spills,
+          .smem_bytes = config.smem_bytes,
+          .compile_ms = binary.compile_ms,
+          .image = std::move(binary.image)};
+}
+
+std::optional<jit::CompilerFile> Builder::compiler_file() const {
+  std::call_once(find_once_, [this] { compiler_file_ = jit::find_compiler(options_.nvrtc_path, &searched_); });
+  return compiler_file_;
+}
+
+std::shared_ptr<const jit::Compiler> Builder::compiler() const {
+  const auto file = compiler_file();
+  if (!file) {
+    base::fail(ErrorCode::compile,
+               "NVRTC was not found, and this kernel is in no cache. Install the nvidia-cuda-nvrtc package (12.9 or "
+               "newer), set KILN_NVRTC_PATH, or ship kernels made by `kiln precompile`. Looked at: {}",
+               searched_);
+  }
+  const std::scoped_lock lock(load_mutex_);
+  if (!compiler_) compiler_ = jit::Compiler::load(*file);
+  return compiler_;
+}
+
+std::string Builder::target_for(int capability) const {
+  const auto known = plan::known_capabilities();
+  if (std::ranges::find(known, capability) != known.end()) return fmt::format("sm_{}", capability);
+  // A GPU newer than this Kiln: only the compiler knows what it can make for it.
+  if (options_.jit && compiler_file()) {
+    const auto supported = compiler()->supported_capabilities();
+    return jit::choose_target(capability, supported);
+  }
+  return jit::choose_target(capability, known);
+}
+
+void Builder::fail_missing(const plan::KernelConfig& config, const Blueprint& plan) const {
+  const auto& request = config.request;
+  const auto& attention = request.config;
+  base::fail(ErrorCode::missing_kernel,
+             "JIT is off and no kernel is kept for {} {} on {} (kernel id {:.16}…). Make it with: kiln precompile "
+             "--kind {} --dtype {} --head-dim {}/{}{} --align {}{} --arch {} -o FOLDER, and set KILN_PRECOMPILED_DIR",
+             plan::to_string(request.kind), to_string(attention), plan.target, plan.kernel_id,
+             plan::to_string(request.kind), plan::to_string(attention.dtype), attention.head_dim_qk,
+             attention.head_dim_v, attention.causal ? " --causal" : "",
+             attention.alignment == Alignment::top_left ? "top-left" : "bottom-right",
+             attention.window == Window::sliding ? " --window" : "", config.capability);
+}
+
+}  // namespace kiln::api

@@ -1,0 +1,77 @@
+#pragma once
+
+#include "base/log.hpp"
+#include "cache/disk_store.hpp"
+#include "cache/entry.hpp"
+#include "codegen/render.hpp"
+#include "jit/compiler.hpp"
+#include "plan/kernel_config.hpp"
+
+#include <kiln/options.hpp>
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace kiln::api {
+
+/// A config rendered and named, before anything is looked up.
+struct Blueprint {
+  codegen::Source source;
+  std::string target;                ///< "sm_90"
+  std::vector<std::string> options;  ///< NVRTC's
+  std::string kernel_id;
+  std::string config_text;  ///< the generated header
+};
+
+struct Built {
+  cache::Entry entry;
+  Origin origin = Origin::compiled;
+};
+
+/// Turns configs into cubins: precompiled folder, then disk, then NVRTC. Needs no GPU. Thread-safe.
+class Builder {
+ public:
+  Builder(const Options& options, base::Logger log);
+
+  [[nodiscard]] Blueprint blueprint(const plan::KernelConfig& config) const;
+
+  /// Looks the kernel up and compiles it if it must. `before_compile` is called just before that, and
+  /// may throw to forbid it.
+  [[nodiscard]] Built find_or_compile(const plan::KernelConfig& config,
+                                      const std::function<void()>& before_compile = {}) const;
+  /// Compiles whatever is kept where, and keeps nothing: what the tuner and `kiln compile` want.
+  [[nodiscard]] cache::Entry compile(const plan::KernelConfig& config, std::string* log = nullptr) const;
+
+  /// The compiler file that would be used; nothing is loaded.
+  [[nodiscard]] std::optional<jit::CompilerFile> compiler_file() const;
+  /// The folder kernels are kept in, if any.
+  [[nodiscard]] const cache::DiskStore* disk() const { return disk_ ? &*disk_ : nullptr; }
+
+ private:
+  [[nodiscard]] std::shared_ptr<const jit::Compiler> compiler() const;
+  [[nodiscard]] std::string target_for(int capability) const;
+  [[nodiscard]] cache::Entry compile(const plan::KernelConfig& config, const Blueprint& blueprint,
+                                     std::string* log) const;
+  [[nodiscard]] std::optional<Built> find(const Blueprint& blueprint) const;
+  [[noreturn]] void fail_missing(const plan::KernelConfig& config, const Blueprint& blueprint) const;
+
+  Options options_;
+  base::Logger log_;
+  codegen::TemplateStore templates_;
+  std::vector<std::string> environment_options_;  ///< variables that change what NVRTC makes
+  std::optional<cache::DiskStore> precompiled_;
+  std::optional<cache::DiskStore> disk_;
+
+  // Found and loaded at first need: a warm start wants neither.
+  mutable std::once_flag find_once_;
+  mutable std::optional<jit::CompilerFile> compiler_file_;
+  mutable std::string searched_;
+  mutable std::mutex load_mutex_;
+  mutable std::shared_ptr<const jit::Compiler> compiler_;
+};
+
+}  // namespace kiln::api

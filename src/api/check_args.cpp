@@ -1,0 +1,162 @@
+#include "api/check_args.hpp"
+
+#include "base/fail.hpp"
+#include "device/decode_workspace.cuh"
+#include "device/mask.cuh"
+
+#include <algorithm>
+#include <cmath>
+
+namespace kiln::api {
+namespace {
+
+constexpr std::int64_t kElementBytes = 2;  // both dtypes
+constexpr std::int64_t kAlignmentBytes = 16;
+constexpr std::int64_t kStrideLimitBytes = std::int64_t{1} << 40;
+// Head and batch indices are multiplied in 32 bits inside the kernels' schedules.
+constexpr std::int64_t kBlockLimit = std::int64_t{1} << 31;
+
+[[noreturn]] void fail_stride(const char* tensor, const char* dimension, std::int64_t stride, const char* limit) {
+  base::fail(ErrorCode::invalid_argument, "{}.strides.{} is {} elements: it must be {}", tensor, dimension, stride,
+             limit);
+}
+
+void check_stride(const char* tensor, const char* dimension, std::int64_t stride, std::int64_t size, bool written) {
+  if (size <= 1) return;  // never multiplied by anything but 0
+  if (stride < 0) fail_stride(tensor, dimension, stride, "0 or more");
+  if (stride % (kAlignmentBytes / kElementBytes) != 0) fail_stride(tensor, dimension, stride, "a multiple of 16 bytes");
+  if (stride >= kStrideLimitBytes / kElementBytes) fail_stride(tensor, dimension, stride, "below 2^40 bytes");
+  if (written && stride == 0) fail_stride(tensor, dimension, stride, "more than 0, since the tensor is written");
+}
+
+void check_pointer(const char* name, const void* pointer, std::int64_t alignment) {
+  if (pointer == nullptr) base::fail(ErrorCode::invalid_argument, "{} is null", name);
+  const auto address = reinterpret_cast<std::uintptr_t>(pointer);
+  if (address % static_cast<std::uintptr_t>(alignment) != 0) {
+    base::fail(ErrorCode::invalid_argument, "{} is {}: it must be a multiple of {} bytes", name, pointer, alignment);
+  }
+}
+
+struct Sizes {
+  std::int64_t batch;
+  std::int64_t rows;
+  std::int64_t heads;
+};
+
+void check_tensor(const char* name, const void* data, const Strides& strides, const Sizes& sizes, bool written) {
+  if (sizes.batch == 0 || sizes.rows == 0 || sizes.heads == 0) return;  // nothing is touched
+  check_pointer(name, data, kAlignmentBytes);
+  check_stride(name, "batch", strides.batch, sizes.batch, written);
+  check_stride(name, "row", strides.row, sizes.rows, written);
+  check_stride(name, "head", strides.head, sizes.heads, written);
+}
+
+void check_optional(const char* name, const void* pointer) {
+  if (pointer != nullptr) check_pointer(name, pointer, sizeof(float));
+}
+
+void check_size(const char* name, int value, int least) {
+  if (value < least) base::fail(ErrorCode::invalid_argument, "{} is {}: it must be {} or more", name, value, least);
+}
+
+void check_length(const char* name, int value) {
+  check_size(name, value, 0);
+  if (value > device::kMaxLength) {
+    base::fail(ErrorCode::invalid_argument, "{} is {}: it must be at most {}", name, value, device::kMaxLength);
+  }
+}
+
+void check_heads(int heads_q, int heads_kv) {
+  check_size("heads_q", heads_q, 1);
+  check_size("heads_kv", heads_kv, 1);
+  if (heads_q % heads_kv != 0) {
+    base::fail(ErrorCode::invalid_argument, "heads_q {} is not a multiple of heads_kv {}", heads_q, heads_kv);
+  }
+}
+
+void check_scale(const std::optional<float>& scale) {
+  if (scale && !std::isfinite(*scale)) base::fail(ErrorCode::invalid_argument, "scale {} is not finite", *scale);
+}
+
+void check_window_side(const AttentionConfig& config, const char* name, int side) {
+  if (side < -1) base::fail(ErrorCode::invalid_argument, "{} is {}: it must be -1 (open) or more", name, side);
+  if (side != -1 && config.window == Window::none) {
+    base::fail(ErrorCode::invalid_argument, "{} is {}, but the kernel's config has no window (Window::sliding)", name,
+               side);
+  }
+}
+
+void check_blocks(std::int64_t blocks) {
+  if (blocks >= kBlockLimit) {
+    base::fail(ErrorCode::invalid_argument,
+               "the call needs {} blocks: batch, heads and lengths must make fewer than {}", blocks, kBlockLimit);
+  }
+}
+
+}  // namespace
+
+void check(const AttentionConfig& config, const ForwardArgs& args) {
+  constexpr int kLeastTile = 16;
+  check_size("batch", args.batch, 0);
+  check_length("len_q", args.len_q);
+  check_length("len_k", args.len_k);
+  check_heads(args.heads_q, args.heads_kv);
+  check_scale(args.scale);
+  check_window_side(config, "window_left", args.window_left);
+  check_window_side(config, "window_right", args.window_right);
+  check_blocks((std::int64_t{args.len_q} + kLeastTile - 1) / kLeastTile * args.heads_q);
+  check_blocks((std::int64_t{args.len_q} + kLeastTile - 1) / kLeastTile * args.heads_q * args.batch);
+  if (args.batch == 0 || args.len_q == 0) return;  // nothing is written, so nothing is read
+  const Sizes query{args.batch, args.len_q, args.heads_q};
+  const Sizes key{args.batch, args.len_k, args.heads_kv};
+  check_tensor("q", args.q.data, args.q.strides, query, false);
+  check_tensor("k", args.k.data, args.k.strides, key, false);
+  check_tensor("v", args.v.data, args.v.strides, key, false);
+  check_tensor("out", args.out.data, args.out.strides, query, true);
+  check_optional("lse", args.lse);
+}
+
+void check_shape(const AttentionConfig& config, const DecodeArgs& args) {
+  constexpr int kMostSplits = 4096;
+  check_size("batch", args.batch, 0);
+  check_length("max_len_k", args.max_len_k);
+  check_heads(args.heads_q, args.heads_kv);
+  check_size("num_splits", args.num_splits, 0);
+  if (args.num_splits > kMostSplits) {
+    base::fail(ErrorCode::invalid_argument, "num_splits is {}: it must be at most {}", args.num_splits, kMostSplits);
+  }
+  check_window_side(config, "window_left", args.window_left);
+  check_blocks(std::int64_t{args.batch} * args.heads_q);
+  check_blocks(std::int64_t{args.batch} * args.heads_q * std::max(args.num_splits, 1));
+  const auto counters = device::decode_counters(args.batch, args.heads_q, args.heads_kv);
+  if (args.num_splits > 1 && counters > device::kMaxDecodeCounters) {
+    base::fail(ErrorCode::invalid_argument,
+               "num_splits is {}: with {} (sequence, KV head) pairs, more than {}, it must "
+               "be 0 or 1",
+               args.num_splits, counters, device::kMaxDecodeCounters);
+  }
+}
+
+void check(const AttentionConfig& config, const DecodeArgs& args) {
+  check_shape(config, args);
+  check_scale(args.scale);
+  const Sizes query{args.batch, 1, args.heads_q};
+  const Sizes cache{args.batch, args.max_len_k, args.heads_kv};
+  check_tensor("q", args.q.data, args.q.strides, query, false);
+  check_tensor("k_cache", args.k_cache.data, args.k_cache.strides, cache, false);
+  check_tensor("v_cache", args.v_cache.data, args.v_cache.strides, cache, false);
+  check_tensor("out", args.out.data, args.out.strides, query, true);
+  check_optional("lse", args.lse);
+  check_optional("lengths", args.lengths);
+}
+
+void check_workspace(const DecodeArgs& args, std::size_t needed_bytes) {
+  if (needed_bytes == 0) return;
+  if (args.workspace_bytes < needed_bytes) {
+    base::fail(ErrorCode::invalid_argument, "workspace_bytes is {}: this call needs {} (DecodeKernel::workspace_bytes)",
+               args.workspace_bytes, needed_bytes);
+  }
+  check_pointer("workspace", args.workspace, kAlignmentBytes);
+}
+
+}  // namespace kiln::api

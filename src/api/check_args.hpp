@@ -1,0 +1,15 @@
+#pragma once
+
+#include <kiln/attention.hpp>
+
+namespace kiln::api {
+
+/// Throws Error(invalid_argument) naming the value and the limit unless a kernel of this config may run
+/// with these arguments. The only check between a caller and the kernel.
+void check(const AttentionConfig& config, const ForwardArgs& args);
+void check(const AttentionConfig& config, const DecodeArgs& args);
+/// Only what the workspace's size depends on.
+void check_shape(const AttentionConfig& config, const DecodeArgs& args);
+void check_workspace(const DecodeArgs& args, std::size_t needed_bytes);
+
+}  // namespace kiln::api

@@ -1,0 +1,52 @@
+#pragma once
+
+#include "cuda/driver.hpp"
+#include "plan/device_info.hpp"
+#include "plan/kernel_config.hpp"
+
+#include <kiln/runtime.hpp>
+
+#include <atomic>
+#include <memory>
+
+namespace kiln::detail {
+
+/// What a Runtime counts. Outlives it as long as a handle does.
+struct Counters {
+  std::atomic<std::uint64_t> memory_hits = 0;
+  std::atomic<std::uint64_t> precompiled_hits = 0;
+  std::atomic<std::uint64_t> disk_hits = 0;
+  std::atomic<std::uint64_t> compiles = 0;
+  std::atomic<std::uint64_t> launches = 0;
+  std::atomic<std::uint64_t> compile_us = 0;
+  std::atomic<std::uint64_t> load_us = 0;
+};
+
+/// A kernel in the driver's hands, with all that a launch needs.
+class LoadedKernel {
+ public:
+  LoadedKernel(KernelInfo info, const plan::KernelConfig& config, plan::DeviceInfo device,
+               std::unique_ptr<const cuda::Module> module, std::shared_ptr<Counters> counters)
+      : info_(std::move(info)),
+        config_(config),
+        device_(std::move(device)),
+        module_(std::move(module)),
+        counters_(std::move(counters)) {}
+
+  void launch(Stream stream, const ForwardArgs& args) const;
+  void launch(Stream stream, const DecodeArgs& args) const;
+  [[nodiscard]] std::size_t workspace_bytes(const DecodeArgs& args) const;
+  [[nodiscard]] const KernelInfo& info() const noexcept { return info_; }
+
+ private:
+  void count_launch() const noexcept { counters_->launches.fetch_add(1, std::memory_order_relaxed); }
+  [[nodiscard]] int splits(const DecodeArgs& args) const;
+
+  KernelInfo info_;
+  plan::KernelConfig config_;
+  plan::DeviceInfo device_;
+  std::unique_ptr<const cuda::Module> module_;
+  std::shared_ptr<Counters> counters_;
+};
+
+}  // namespace kiln::detail

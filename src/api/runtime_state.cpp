@@ -1,0 +1,133 @@
+#include "api/runtime_state.hpp"
+
+#include "api/compile_jobs.hpp"
+#include "base/fail.hpp"
+#include "base/files.hpp"
+#include "plan/names.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <set>
+
+namespace kiln::detail {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+std::uint64_t microseconds_since(Clock::time_point start) {
+  return static_cast<std::uint64_t>(
+      std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - start).count());
+}
+
+int choose_device(const cuda::Driver& driver, int wanted) {
+  const int count = driver.device_count();
+  if (count == 0) base::fail(ErrorCode::cuda, "the driver sees no GPU (is CUDA_VISIBLE_DEVICES empty?)");
+  if (wanted >= count) {
+    base::fail(ErrorCode::invalid_argument, "device {} does not exist: the driver sees {}", wanted, count);
+  }
+  if (wanted < -1) base::fail(ErrorCode::invalid_argument, "device is {}: it must be -1 or an ordinal", wanted);
+  return wanted >= 0 ? wanted : driver.current_device().value_or(0);
+}
+
+plan::TunedTable tuned_table(const Options& options, int capability) {
+  if (!options.tuned_dir) return plan::builtin_tuned_table(capability);
+  const auto path = *options.tuned_dir / fmt::format("sm_{}.json", capability);
+  if (!std::filesystem::exists(path)) return {};
+  return plan::TunedTable::parse(base::read_file(path), path.string());
+}
+
+}  // namespace
+
+std::size_t RequestHash::operator()(const KernelRequest& request) const noexcept {
+  const auto& config = request.config;
+  auto bits = static_cast<std::uint64_t>(config.head_dim_qk) << 32U |
+              static_cast<std::uint64_t>(config.head_dim_v) << 8U | static_cast<std::uint64_t>(request.kind) << 4U |
+              static_cast<std::uint64_t>(config.dtype) << 3U | static_cast<std::uint64_t>(config.causal) << 2U |
+              static_cast<std::uint64_t>(config.alignment) << 1U | static_cast<std::uint64_t>(config.window);
+  constexpr std::uint64_t kOddMultiplier = 0x9E3779B97F4A7C15;  // 2^64 / golden ratio
+  bits *= kOddMultiplier;
+  return static_cast<std::size_t>(bits ^ bits >> 32U);
+}
+
+RuntimeState::RuntimeState(const Options& options)
+    : log_(options.log_level, options.log),
+      compile_jobs_(options.compile_jobs),
+      driver_(cuda::Driver::load(options.cuda_path)),
+      device_(choose_device(*driver_, options.device)),
+      device_info_(driver_->device_info(device_)),
+      tuned_(tuned_table(options, device_info_.capability)),
+      builder_(options, log_) {}
+
+const RuntimeState::KernelPtr& RuntimeState::get(const KernelRequest& request, Stream stream) {
+  if (const auto* kernel = kernels_.find(request)) {
+    counters_->memory_hits.fetch_add(1, std::memory_order_relaxed);
+    return *kernel;
+  }
+  for (;;) {
+    try {
+      return kernels_.get_or_build(request, [&] { return load(request, stream); });
+    } catch (const Error& error) {
+      // The thread whose build we waited for was capturing; that does not forbid it to us.
+      if (error.code() != ErrorCode::capturing || is_capturing(stream)) throw;
+    }
+  }
+}
+
+RuntimeState::KernelPtr RuntimeState::load(const KernelRequest& request, Stream stream) const {
+  const auto config = plan::plan(request, device_info_, tuned_);
+  const auto built = builder_.find_or_compile(config, [&] { fail_if_capturing(request, stream); });
+  const auto& entry = built.entry;
+  const bool compiled = built.origin == Origin::compiled;
+  if (compiled) {
+    counters_->compiles.fetch_add(1, std::memory_order_relaxed);
+    counters_->compile_us.fetch_add(static_cast<std::uint64_t>(entry.compile_ms * 1e3), std::memory_order_relaxed);
+  } else {
+    auto& hits = built.origin == Origin::disk ? counters_->disk_hits : counters_->precompiled_hits;
+    hits.fetch_add(1, std::memory_order_relaxed);
+  }
+  const auto start = Clock::now();
+  auto module = std::make_unique<const cuda::Module>(driver_, entry.image, entry.entry, config.smem_bytes, device_);
+  counters_->load_us.fetch_add(microseconds_since(start), std::memory_order_relaxed);
+  return std::make_shared<const LoadedKernel>(KernelInfo{.request = request,
+                                                         .target = entry.target,
+                                                         .kernel_id = entry.kernel_id,
+                                                         .origin = built.origin,
+                                                         .registers = entry.registers,
+                                                         .spill_bytes = entry.spill_bytes,
+                                                         .smem_bytes = entry.smem_bytes,
+                                                         .compile_ms = compiled ? entry.compile_ms : 0},
+                                              config, device_info_, std::move(module), counters_);
+}
+
+bool RuntimeState::is_capturing(Stream stream) const {
+  return driver_->current_device().has_value() && driver_->capturing(stream);
+}
+
+void RuntimeState::fail_if_capturing(const KernelRequest& request, Stream stream) const {
+  if (!is_capturing(stream)) return;
+  base::fail(ErrorCode::capturing,
+             "{} {} would have to be compiled while a stream is being captured: call Runtime::prepare() before",
+             plan::to_string(request.kind), to_string(request.config));
+}
+
+void RuntimeState::prepare(std::span<const KernelRequest> requests, const ProgressCallback& progress) {
+  const std::set<KernelRequest> distinct(requests.begin(), requests.end());
+  std::vector<api::Job> jobs;
+  for (const auto& request : distinct) {
+    jobs.emplace_back([this, request] { static_cast<void>(get(request, nullptr)); });
+  }
+  api::run_jobs(jobs, api::job_limit(compile_jobs_), progress);
+}
+
+Stats RuntimeState::stats() const {
+  constexpr double kMillisecondsPerMicrosecond = 1e-3;
+  return {.memory_hits = counters_->memory_hits,
+          .precompiled_hits = counters_->precompiled_hits,
+          .disk_hits = counters_->disk_hits,
+          .compiles = counters_->compiles,
+          .launches = counters_->launches,
+          .compile_ms = static_cast<double>(counters_->compile_us) * kMillisecondsPerMicrosecond,
+          .load_ms = static_cast<double>(counters_->load_us) * kMillisecondsPerMicrosecond};
+}
+
+}  // namespace kiln::detail

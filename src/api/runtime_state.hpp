@@ -1,0 +1,49 @@
+#pragma once
+
+#include "api/builder.hpp"
+#include "api/loaded_kernel.hpp"
+#include "base/log.hpp"
+#include "cache/memory_cache.hpp"
+#include "cuda/driver.hpp"
+#include "plan/plan.hpp"
+
+#include <kiln/runtime.hpp>
+
+#include <memory>
+
+namespace kiln::detail {
+
+struct RequestHash {
+  std::size_t operator()(const KernelRequest& request) const noexcept;
+};
+
+/// What a Runtime is made of. A request goes: plan → find or compile → load, once, and is then served
+/// from memory.
+class RuntimeState {
+ public:
+  explicit RuntimeState(const Options& options);
+
+  using KernelPtr = std::shared_ptr<const LoadedKernel>;
+  /// `stream`: whose capture forbids a compile; nullptr looks at the current context's streams.
+  /// The result lives as long as this.
+  const KernelPtr& get(const KernelRequest& request, Stream stream);
+  void prepare(std::span<const KernelRequest> requests, const ProgressCallback& progress);
+  [[nodiscard]] Stats stats() const;
+
+ private:
+  [[nodiscard]] KernelPtr load(const KernelRequest& request, Stream stream) const;
+  [[nodiscard]] bool is_capturing(Stream stream) const;
+  void fail_if_capturing(const KernelRequest& request, Stream stream) const;
+
+  base::Logger log_;
+  int compile_jobs_;
+  std::shared_ptr<const cuda::Driver> driver_;
+  int device_;
+  plan::DeviceInfo device_info_;
+  plan::TunedTable tuned_;
+  api::Builder builder_;
+  std::shared_ptr<Counters> counters_ = std::make_shared<Counters>();
+  cache::MemoryCache<KernelRequest, KernelPtr, RequestHash> kernels_;
+};
+
+}  // namespace kiln::detail

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace kiln::cache {
+
+/// A compiled kernel and what is known of it. The cache knows nothing of attention: `name` and
+/// `config` are words for people.
+struct Entry {
+  std::string kernel_id;  ///< 64 hex digits
+  std::string build_id;   ///< 64 hex digits
+  std::string target;     ///< "sm_90"
+  std::string compiler;   ///< the compiler's identity
+  std::string name;       ///< "forward_bf16_d128_causal_sm90"
+  std::string config;     ///< the generated header, for `kiln cache ls` and `explain`
+  std::string entry;      ///< the function to launch
+  int registers = 0;
+  int spill_bytes = 0;
+  int smem_bytes = 0;  ///< dynamic
+  double compile_ms = 0;
+  std::vector<std::byte> image;
+
+  bool operator==(const Entry&) const = default;
+};
+
+/// No encoded entry is larger: a file that is needs no reading.
+inline constexpr std::size_t kMaxEntryBytes = std::size_t{66} << 20;
+
+/// The bytes of docs/CACHE.md: magic, format, fields, image, digest over all of it. Error(invalid_argument)
+/// naming the field and its limit for an entry that has no such form, e.g. one without an image.
+std::vector<std::byte> encode(const Entry& entry);
+/// Empty, with the reason in `why`, for anything that encode() did not write.
+std::optional<Entry> decode(std::span<const std::byte> bytes, std::string& why);
+
+struct KeyPart {
+  std::string_view name;
+  std::string_view value;
+};
+/// SHA-256, in hex, over length-prefixed names and values in the order given.
+std::string hash_parts(std::span<const KeyPart> parts);
+/// Whether `text` has the form of both ids: 64 hex digits, letters small.
+bool is_id(std::string_view text);
+
+/// What the source, options and target determine; known without any compiler.
+std::string kernel_id(std::string_view source, std::span<const std::string> options, std::string_view target);
+/// A kernel as one particular compiler builds it.
+std::string build_id(std::string_view kernel_id, std::string_view compiler_identity);
+
+}  // namespace kiln::cache

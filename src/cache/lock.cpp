@@ -1,0 +1,146 @@
+#include "cache/lock.hpp"
+
+#include "cache/disk_store.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <cstdint>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <thread>
+#include <unistd.h>
+
+namespace kiln::cache {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+constexpr const char* kTemporaryFolder = "/tmp";  // not TMPDIR: all of a user's processes must agree
+
+// statfs types of file systems that may span machines, from <linux/magic.h> and the file systems' own sources.
+constexpr std::array<std::uint32_t, 14> kNetworkFileSystems = {
+    0x00006969,  // NFS
+    0x0000517b,  // SMB
+    0xff534d42,  // CIFS
+    0xfe534d42,  // SMB 2
+    0x0bd00bd0,  // Lustre
+    0x47504653,  // GPFS
+    0x00c36400,  // Ceph
+    0x5346414f,  // AFS
+    0x19830326,  // BeeGFS
+    0xaad7aaea,  // PanFS
+    0x01161970,  // GFS2
+    0x7461636f,  // OCFS2
+    0x01021997,  // 9p
+    0x65735546,  // FUSE: anything, e.g. sshfs
+};
+
+/// A folder of ours in a place where others write too: theirs is not trusted.
+IoError make_private_folder(const std::filesystem::path& folder) {
+  if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) return {errno, "make folder"};
+  struct stat info{};
+  if (::lstat(folder.c_str(), &info) != 0) return {errno, "stat"};
+  if (!S_ISDIR(info.st_mode)) return {ENOTDIR, "use as a folder"};
+  if (info.st_uid != ::geteuid() || (info.st_mode & 077U) != 0) return {EPERM, "trust what others may write"};
+  return {};
+}
+
+/// Tries once. EAGAIN or EACCES: another holds it.
+int try_lock(int file, off_t offset) {
+  struct flock range{};  // l_pid must be 0
+  range.l_type = F_WRLCK;
+  range.l_whence = SEEK_SET;
+  range.l_start = offset;
+  range.l_len = 1;
+  // Owned by the open file and not by the process, so it works between threads and ends with the last
+  // descriptor: also when the process is killed.
+  return ::fcntl(file, F_OFD_SETLK, &range) == 0 ? 0 : errno;
+}
+
+/// The byte that stands for a build: 60 bits of its id.
+off_t lock_offset(std::string_view build_id) {
+  constexpr std::size_t kDigits = 15;
+  std::int64_t offset = 0;
+  std::from_chars(build_id.data(), build_id.data() + kDigits, offset, 16);
+  return static_cast<off_t>(offset);
+}
+
+/// 0 once locked; EAGAIN when the patience is at its end; else why locks don't work here.
+int lock_within(int file, off_t offset, milliseconds patience) {
+  constexpr milliseconds kLongestPause{20};
+  const Clock::time_point start = Clock::now();
+  for (milliseconds pause{1};; pause = std::min(2 * pause, kLongestPause)) {
+    const int error = try_lock(file, offset);
+    if (error == 0) return 0;
+    if (error != EAGAIN && error != EACCES && error != EINTR) return error;
+    const auto waited = std::chrono::duration_cast<milliseconds>(Clock::now() - start);
+    if (waited >= patience) return EAGAIN;
+    std::this_thread::sleep_for(std::min(pause, patience - waited));
+  }
+}
+
+}  // namespace
+
+bool is_node_local(const std::filesystem::path& folder) {
+  struct statfs info{};
+  if (::statfs(folder.c_str(), &info) != 0) return true;
+  return std::ranges::find(kNetworkFileSystems, static_cast<std::uint32_t>(info.f_type)) == kNetworkFileSystems.end();
+}
+
+IoError place_lock_file(const std::filesystem::path& version_folder, bool node_local,
+                        const std::filesystem::path& temporary_folder, std::filesystem::path& lock_file) {
+  if (node_local) {
+    lock_file = version_folder / "lock";
+    return {};
+  }
+  const std::filesystem::path ours = temporary_folder / fmt::format("kiln-{}", ::geteuid());
+  const FileIdentity store = identity_of(version_folder);  // the same whatever path led there
+  lock_file = ours / fmt::format("{:x}-{:x}.lock", store.device, store.inode);
+  return make_private_folder(ours);
+}
+
+BuildLock& BuildLock::operator=(BuildLock&& other) noexcept {
+  if (this != &other) {
+    release();
+    file_ = std::move(other.file_);
+  }
+  return *this;
+}
+
+void BuildLock::release() noexcept {
+  if (!file_.valid()) return;
+  // Closing is not enough where the program forked meanwhile: the child has the descriptor too.
+  struct flock everything{};
+  everything.l_type = F_UNLCK;
+  everything.l_whence = SEEK_SET;
+  ::fcntl(file_.get(), F_OFD_SETLK, &everything);
+  file_.close();
+}
+
+BuildLock DiskStore::lock(std::string_view build_id, milliseconds patience) const {
+  if (root_.empty() || access_ == Access::read_only || !is_id(build_id)) return {};
+  const std::filesystem::path folder = version_folder();
+  std::filesystem::path lock_file = folder;
+  IoError error = make_folders(folder);
+  if (!error) error = place_lock_file(folder, is_node_local(folder), kTemporaryFolder, lock_file);
+  base::FileDescriptor file;
+  if (!error) {
+    file = base::FileDescriptor(::open(lock_file.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
+    if (!file.valid()) error = {errno, "open"};
+  }
+  if (!error) error = {lock_within(file.get(), lock_offset(build_id), patience), "lock"};
+  if (!error) return BuildLock(std::move(file));
+  if (error.error == EAGAIN) {
+    log_.warning("another process has been building {} for over {} ms (lock {}): building it as well",
+                 build_id.substr(0, 16), patience.count(), lock_file.string());
+  } else {
+    warn_once(Trouble::lock, fmt::format("{}: processes may build the same kernel", describe(error, lock_file)));
+  }
+  return {};
+}
+
+}  // namespace kiln::cache

@@ -1,0 +1,156 @@
+#include "api/cache_folder.hpp"
+#include "base/fail.hpp"
+#include "cache/disk_store.hpp"
+#include "cli/commands.hpp"
+#include "cli/report.hpp"
+#include "cli/text_table.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+namespace kiln::cli {
+namespace {
+
+using cache::StoredFile;
+
+std::filesystem::path folder_of(const Common& common, const CacheArguments& arguments) {
+  if (arguments.folder) return *arguments.folder;
+  const auto folder = api::cache_folder(common.options, logger_of(common));
+  if (folder.empty()) base::fail(ErrorCode::invalid_argument, "there is no cache folder: set KILN_CACHE_DIR or HOME");
+  return folder;
+}
+
+/// Good entries by name, damaged files last.
+std::vector<StoredFile> scan(const cache::DiskStore& store) {
+  std::vector<StoredFile> files;
+  store.scan([&](const StoredFile& file) { files.push_back(file); });
+  const auto key = [](const StoredFile& file) {
+    return std::tuple(!file.entry, file.entry ? file.entry->name : std::string(), file.path.string());
+  };
+  std::ranges::sort(files, {}, key);
+  return files;
+}
+
+base::Json::Object to_json(const StoredFile& file) {
+  base::Json::Object row = file.entry ? cli::to_json(*file.entry) : base::Json::Object{{"damage", file.damage}};
+  row["path"] = file.path.string();
+  row["bytes"] = static_cast<std::uint64_t>(file.bytes);
+  return row;
+}
+
+void list(const Common& common, const std::vector<StoredFile>& files) {
+  if (common.json) {
+    base::Json::Array rows;
+    for (const StoredFile& file : files) rows.push_back(to_json(file));
+    print_json(rows);
+    return;
+  }
+  using enum TextTable::Align;
+  TextTable table({{"kernel", left},
+                   {"target", left},
+                   {"registers", right},
+                   {"spills", right},
+                   {"size", right},
+                   {"ms", right},
+                   {"kernel id", left},
+                   {"compiler", left}});
+  constexpr std::size_t kShort = 12;
+  for (const StoredFile& file : files) {
+    if (!file.entry) {
+      table.add({file.path.filename().string(), {"damaged", Tone::bad}});
+      continue;
+    }
+    const cache::Entry& entry = *file.entry;
+    table.add({entry.name, entry.target, fmt::to_string(entry.registers), fmt::to_string(entry.spill_bytes),
+               bytes_text(file.bytes), fmt::format("{:.0f}", entry.compile_ms), entry.kernel_id.substr(0, kShort),
+               entry.compiler.substr(0, kShort)});
+  }
+  print(table.str(common.terminal));
+}
+
+void summarize(const Common& common, const std::filesystem::path& folder, const std::vector<StoredFile>& files) {
+  struct Sum {
+    int kernels = 0;
+    std::uint64_t bytes = 0;
+  };
+  std::map<std::string, Sum> by_target;
+  Sum all;
+  double compile_ms = 0;
+  for (const StoredFile& file : files) {
+    Sum& sum = by_target[file.entry ? file.entry->target : "damaged"];
+    for (Sum* each : {&sum, &all}) {
+      ++each->kernels;
+      each->bytes += file.bytes;
+    }
+    if (file.entry) compile_ms += file.entry->compile_ms;
+  }
+  if (common.json) {
+    base::Json::Object targets;
+    for (const auto& [target, sum] : by_target) {
+      targets[target] = base::Json::Object{{"files", sum.kernels}, {"bytes", sum.bytes}};
+    }
+    print_json(base::Json::Object{{"folder", folder.string()},
+                                  {"files", all.kernels},
+                                  {"bytes", all.bytes},
+                                  {"compile_ms", compile_ms},
+                                  {"targets", std::move(targets)}});
+    return;
+  }
+  print(fmt::format("{}: {} files, {}, {:.1f} s of compiling\n", folder.string(), all.kernels, bytes_text(all.bytes),
+                    compile_ms / 1e3));
+  for (const auto& [target, sum] : by_target) {
+    print(fmt::format("  {:<8} {:>5} files  {:>9}\n", target, sum.kernels, bytes_text(sum.bytes)));
+  }
+}
+
+ExitCode verify(const Common& common, const std::vector<StoredFile>& files) {
+  base::Json::Array damaged;
+  for (const StoredFile& file : files) {
+    if (file.entry) continue;
+    damaged.push_back(to_json(file));
+    if (!common.json) print(fmt::format("{}: {}\n", file.path.string(), file.damage));
+  }
+  const std::size_t bad = damaged.size();
+  if (common.json) {
+    print_json(base::Json::Object{{"files", files.size()}, {"damaged", std::move(damaged)}});
+  } else {
+    const Tone tone = bad == 0 ? Tone::good : Tone::bad;
+    print(common.terminal.paint(tone, fmt::format("{} of {} files are good", files.size() - bad, files.size())) + "\n");
+  }
+  return bad == 0 ? ExitCode::ok : ExitCode::wrong;
+}
+
+void clear(const Common& common, const std::filesystem::path& folder) {
+  const cache::DiskStore store(folder, cache::DiskStore::Access::read_write, logger_of(common));
+  const std::size_t removed = store.clear();
+  if (common.json) {
+    print_json(base::Json::Object{{"folder", folder.string()}, {"removed", removed}});
+  } else {
+    print(fmt::format("{} files removed from {}\n", removed, folder.string()));
+  }
+}
+
+}  // namespace
+
+ExitCode cache(const Common& common, const CacheArguments& arguments) {
+  const auto folder = folder_of(common, arguments);
+  if (arguments.action == CacheArguments::Action::clear) {
+    clear(common, folder);
+    return ExitCode::ok;
+  }
+  const auto files = scan(cache::DiskStore(folder, cache::DiskStore::Access::read_only, logger_of(common)));
+  switch (arguments.action) {
+    case CacheArguments::Action::stat:
+      summarize(common, folder, files);
+      return ExitCode::ok;
+    case CacheArguments::Action::verify:
+      return verify(common, files);
+    default:
+      list(common, files);
+      return ExitCode::ok;
+  }
+}
+
+}  // namespace kiln::cli

@@ -1,0 +1,28 @@
+#pragma once
+
+#include "plan/kernel_config.hpp"
+#include "plan/tuned_table.hpp"
+
+#include <kiln/options.hpp>
+
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace kiln::cli {
+
+/// The table a Runtime with these options would use.
+plan::TunedTable tuned_table(const Options& options, int capability);
+
+/// The kernel for a typical GPU of an architecture; `tile` is empty for the planned one.
+plan::KernelConfig planned(const KernelRequest& request, int architecture, std::string_view tile,
+                           const Options& options);
+std::vector<plan::KernelConfig> planned(std::span<const KernelRequest> requests, std::span<const int> architectures,
+                                        std::string_view tile, const Options& options);
+
+/// Every kernel that a GPU of this architecture may ask for: the tuned one, and the reasoned one that
+/// those get which nobody tuned for.
+std::vector<plan::KernelConfig> possible_configs(const KernelRequest& request, int architecture,
+                                                 const Options& options);
+
+}  // namespace kiln::cli

@@ -1,0 +1,130 @@
+#include "api/builder.hpp"
+#include "api/compile_jobs.hpp"
+#include "base/fail.hpp"
+#include "base/files.hpp"
+#include "cli/commands.hpp"
+#include "cli/interrupt.hpp"
+#include "cli/manifest.hpp"
+#include "cli/planning.hpp"
+#include "cli/progress.hpp"
+#include "cli/report.hpp"
+
+#include <fmt/format.h>
+
+#include <mutex>
+#include <set>
+
+namespace kiln::cli {
+namespace {
+
+struct Tally {
+  int made = 0;
+  int present = 0;  ///< were in the folder already
+  std::uint64_t image_bytes = 0;
+  std::optional<Error> first_error;
+  std::vector<std::string> failed;
+};
+
+/// Each kernel once, in the order asked for.
+std::vector<plan::KernelConfig> wanted(const PrecompileArguments& arguments, const Options& options) {
+  std::vector<ManifestItem> items;
+  if (arguments.manifest) {
+    items = parse_manifest(base::read_file(*arguments.manifest), arguments.manifest->string());
+  } else {
+    const auto requests = arguments.all ? shipped_requests() : parse_requests(arguments.kernel);
+    for (const int architecture : parse_architectures(arguments.arch)) {
+      for (const KernelRequest& request : requests) items.push_back({request, architecture});
+    }
+  }
+  std::set<plan::KernelConfig> seen;
+  std::vector<plan::KernelConfig> configs;
+  for (const auto& [request, architecture] : items) {
+    for (const auto& config : possible_configs(request, architecture, options)) {
+      if (seen.insert(config).second) configs.push_back(config);
+    }
+  }
+  return configs;
+}
+
+/// Compiles into the folder as into any cache: what is there stays, and each kernel is whole or absent
+/// at every moment.
+Options options_for(const Common& common, const std::filesystem::path& folder) {
+  Options options = common.options;
+  options.cache_dir = folder;
+  options.precompiled_dir.reset();
+  options.jit = true;
+  return options;
+}
+
+class Work {
+ public:
+  Work(const Options& options, const Common& common) : builder_(options, logger_of(common)) {}
+
+  void make(const plan::KernelConfig& config) {
+    if (InterruptGuard::interrupted()) return;
+    try {
+      const api::Built built = builder_.find_or_compile(config);
+      const bool made = built.origin == Origin::compiled;
+      // A cache may fail to keep what was built; here that is the whole point.
+      if (made && !builder_.disk()->find_build(built.entry.kernel_id, built.entry.build_id)) {
+        base::fail(ErrorCode::io, "{} was compiled but could not be kept in {}", built.entry.name,
+                   builder_.disk()->root().string());
+      }
+      const std::scoped_lock lock(mutex_);
+      ++(made ? tally_.made : tally_.present);
+      tally_.image_bytes += built.entry.image.size();
+    } catch (const Error& error) {
+      const std::scoped_lock lock(mutex_);
+      tally_.failed.push_back(fmt::format("{}: {}", plan::name_of(config), error.what()));
+      if (!tally_.first_error) tally_.first_error = error;
+    }
+  }
+
+  [[nodiscard]] const Tally& tally() const { return tally_; }
+
+ private:
+  api::Builder builder_;
+  std::mutex mutex_;
+  Tally tally_;
+};
+
+void print_summary(const Common& common, const PrecompileArguments& arguments, const Tally& tally, int total) {
+  if (common.json) {
+    print_json(base::Json::Object{{"folder", arguments.output.string()},
+                                  {"kernels", total},
+                                  {"made", tally.made},
+                                  {"present", tally.present},
+                                  {"image_bytes", tally.image_bytes},
+                                  {"failed", base::Json::Array(tally.failed.begin(), tally.failed.end())}});
+    return;
+  }
+  print(fmt::format("{} of {} kernels in {} ({}): {} made, {} there before\n", tally.made + tally.present, total,
+                    arguments.output.string(), bytes_text(tally.image_bytes), tally.made, tally.present));
+  if (tally.failed.empty()) {
+    print(fmt::format("Use them with KILN_PRECOMPILED_DIR={} and, to forbid compiling, KILN_JIT=off\n",
+                      arguments.output.string()));
+  }
+}
+
+}  // namespace
+
+ExitCode precompile(const Common& common, const PrecompileArguments& arguments) {
+  const Options options = options_for(common, arguments.output);
+  const auto configs = wanted(arguments, options);
+  const auto total = static_cast<int>(configs.size());
+  const InterruptGuard guard;
+  Work work(options, common);
+  {
+    Progress progress("compiling", total, common.terminal);
+    std::vector<api::Job> jobs;
+    for (const auto& config : configs) jobs.emplace_back([&] { work.make(config); });
+    api::run_jobs(jobs, api::job_limit(options.compile_jobs), [&](const kiln::Progress& at) {
+      if (!InterruptGuard::interrupted()) progress.update(at.done);
+    });
+  }
+  print_summary(common, arguments, work.tally(), total);
+  if (work.tally().first_error) throw Error(*work.tally().first_error);
+  return InterruptGuard::interrupted() ? ExitCode::interrupted : ExitCode::ok;
+}
+
+}  // namespace kiln::cli

@@ -1,0 +1,34 @@
+#include "codegen/render.hpp"
+
+#include "base/files.hpp"
+#include "cli/commands.hpp"
+#include "cli/planning.hpp"
+#include "cli/report.hpp"
+
+namespace kiln::cli {
+
+ExitCode render(const Common& common, const RenderArguments& arguments) {
+  const auto requests = parse_requests(arguments.kernel);
+  const auto configs = planned(requests, parse_architectures(arguments.arch), arguments.tile, common.options);
+  const codegen::TemplateStore templates(common.options.template_dir);
+
+  base::Json::Array shown;
+  for (const plan::KernelConfig& config : configs) {
+    const codegen::Source source = codegen::render(config, templates);
+    if (arguments.output) {
+      std::filesystem::create_directories(*arguments.output);
+      base::write_file_atomic(*arguments.output / source.name, source.text);
+    }
+    if (common.json) {
+      shown.push_back(base::Json::Object{{"name", source.name}, {"entry", source.entry}, {"source", source.text}});
+    } else if (arguments.output) {
+      print((*arguments.output / source.name).string() + "\n");
+    } else {
+      print(source.text);
+    }
+  }
+  if (common.json) print_json(shown);
+  return ExitCode::ok;
+}
+
+}  // namespace kiln::cli

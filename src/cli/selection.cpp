@@ -1,0 +1,141 @@
+#include "cli/selection.hpp"
+
+#include "base/fail.hpp"
+#include "plan/device_info.hpp"
+#include "plan/names.hpp"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <set>
+
+namespace kiln::cli {
+namespace {
+
+int parse_int(std::string_view word, std::string_view option, int least, int most) {
+  int value = 0;
+  const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
+  if (error != std::errc{} || end != word.data() + word.size() || value < least || value > most) {
+    base::fail(ErrorCode::invalid_argument, "{}: \"{}\" is not a whole number from {} to {}", option, word, least,
+               most);
+  }
+  return value;
+}
+
+struct HeadDims {
+  int qk;
+  int v;
+};
+
+HeadDims parse_head_dims(std::string_view word) {
+  constexpr int kMost = 1 << 16;
+  const std::size_t slash = word.find('/');
+  const int qk = parse_int(word.substr(0, slash), "--head-dim", 1, kMost);
+  return {qk, slash == std::string_view::npos ? qk : parse_int(word.substr(slash + 1), "--head-dim", 1, kMost)};
+}
+
+Alignment parse_align(std::string word) {
+  std::ranges::replace(word, '-', '_');
+  return plan::parse_alignment(word, "--align");
+}
+
+}  // namespace
+
+std::vector<std::string> split_list(std::string_view words) {
+  std::vector<std::string> list;
+  for (std::size_t begin = 0; begin <= words.size();) {
+    const std::size_t end = std::min(words.find(',', begin), words.size());
+    list.emplace_back(words.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return list;
+}
+
+std::vector<KernelRequest> parse_requests(const KernelWords& words) {
+  const Alignment alignment = parse_align(words.align);
+  const Window window = words.window ? Window::sliding : Window::none;
+  std::set<KernelRequest> seen;
+  std::vector<KernelRequest> requests;
+  for (const std::string& kind : split_list(words.kind)) {
+    for (const std::string& dtype : split_list(words.dtype)) {
+      for (const std::string& head_dim : split_list(words.head_dim)) {
+        const auto [qk, v] = parse_head_dims(head_dim);
+        const KernelRequest request{plan::parse_kind(kind, "--kind"),
+                                    {plan::parse_dtype(dtype, "--dtype"), qk, v, words.causal, alignment, window}};
+        if (seen.insert(request).second) requests.push_back(request);
+      }
+    }
+  }
+  return requests;
+}
+
+KernelRequest parse_request(const KernelWords& words) {
+  const auto requests = parse_requests(words);
+  if (requests.size() != 1) {
+    base::fail(ErrorCode::invalid_argument, "the options name {} kernels: this command takes one", requests.size());
+  }
+  return requests.front();
+}
+
+std::vector<int> parse_architectures(std::string_view words) {
+  const auto known = plan::known_capabilities();
+  if (words == "all") return {known.begin(), known.end()};
+  std::vector<int> architectures;
+  for (const std::string& word : split_list(words)) {
+    std::string_view number = word;
+    if (number.starts_with("sm_")) number.remove_prefix(3);
+    const int architecture = parse_int(number, "--arch", 0, 9999);
+    if (std::ranges::find(known, architecture) == known.end()) {
+      base::fail(ErrorCode::invalid_argument, "--arch: {} is not one of {}, or all", architecture,
+                 fmt::join(known, ", "));
+    }
+    if (std::ranges::find(architectures, architecture) == architectures.end()) architectures.push_back(architecture);
+  }
+  return architectures;
+}
+
+plan::Tiling parse_tiling(std::string_view words) {
+  constexpr int kMost = 4096;
+  std::string text(words);
+  std::ranges::replace(text, 'x', ',');
+  const auto parts = split_list(text);
+  if (parts.size() != 5) {
+    base::fail(ErrorCode::invalid_argument,
+               "--tile: \"{}\" is not of the form 128x64,8,2,1 (rows x keys, warps, stages, "
+               "blocks an SM)",
+               words);
+  }
+  std::array<int, 5> n{};
+  std::ranges::transform(parts, n.begin(), [](const std::string& part) { return parse_int(part, "--tile", 1, kMost); });
+  return {.tile_m = n[0], .tile_n = n[1], .warps = n[2], .stages = n[3], .ctas_per_sm = n[4]};
+}
+
+std::string to_string(const plan::Tiling& tiling) {
+  return fmt::format("{}x{},{},{},{}", tiling.tile_m, tiling.tile_n, tiling.warps, tiling.stages, tiling.ctas_per_sm);
+}
+
+int parse_length(std::string_view word, std::string_view option) {
+  constexpr int kKibi = 1024;
+  constexpr int kMost = 1 << 24;
+  if (word.ends_with('k')) return parse_int(word.substr(0, word.size() - 1), option, 1, kMost / kKibi) * kKibi;
+  return parse_int(word, option, 1, kMost);
+}
+
+std::vector<KernelRequest> shipped_requests() {
+  std::vector<KernelRequest> requests;
+  for (const KernelKind kind : {KernelKind::forward, KernelKind::decode}) {
+    for (const DType dtype : {DType::f16, DType::bf16}) {
+      for (const int dim : {64, 128}) {
+        for (const Window window : {Window::none, Window::sliding}) {
+          requests.push_back({kind, {dtype, dim, dim, false, Alignment::bottom_right, window}});
+          // The one query of a decode call is the last token: causal hides nothing from it.
+          if (kind == KernelKind::decode) continue;
+          requests.push_back({kind, {dtype, dim, dim, true, Alignment::bottom_right, window}});
+        }
+      }
+    }
+  }
+  return requests;
+}
+
+}  // namespace kiln::cli

@@ -1,0 +1,47 @@
+#include "codegen/render.hpp"
+
+#include <fmt/format.h>
+
+#include <map>
+
+namespace kiln::codegen {
+namespace {
+
+/// The constants of one kernel by name, each with its type and value spelt out.
+class Facts {
+ public:
+  void add(const char* name, bool value) { lines_[name] = fmt::format("bool {} = {}", name, value); }
+  void add(const char* name, int value) { lines_[name] = fmt::format("int {} = {}", name, value); }
+
+  [[nodiscard]] std::string text() const {
+    std::string out;
+    for (const auto& [name, line] : lines_) out += fmt::format("inline constexpr {};\n", line);
+    return out;
+  }
+
+ private:
+  std::map<std::string, std::string> lines_;  // sorted, so that equal configs give equal bytes
+};
+
+}  // namespace
+
+std::string config_header(const plan::KernelConfig& config) {
+  const auto& attention = config.request.config;
+  Facts facts;
+  facts.add("kAlignTopLeft", attention.alignment == Alignment::top_left);
+  facts.add("kBf16", attention.dtype == DType::bf16);
+  facts.add("kCapability", config.capability);
+  facts.add("kCausal", attention.causal);
+  facts.add("kCtasPerSm", config.tiling.ctas_per_sm);
+  facts.add("kHeadDimQk", attention.head_dim_qk);
+  facts.add("kHeadDimV", attention.head_dim_v);
+  facts.add("kSlidingWindow", attention.window == Window::sliding);
+  facts.add("kSmemBytes", config.smem_bytes);
+  facts.add("kStages", config.tiling.stages);
+  facts.add("kTileM", config.tiling.tile_m);
+  facts.add("kTileN", config.tiling.tile_n);
+  facts.add("kWarps", config.tiling.warps);
+  return "namespace kiln::config {\n\n" + facts.text() + "\n}  // namespace kiln::config\n";
+}
+
+}  // namespace kiln::codegen

@@ -1,0 +1,28 @@
+#pragma once
+
+#include "base/json.hpp"
+
+#include <kiln/runtime.hpp>
+
+#include <string_view>
+
+namespace kiln::plan {
+
+/// The names that options, manifests, tables and the tool use for the values of a request.
+std::string_view to_string(KernelKind kind);
+std::string_view to_string(DType dtype);
+std::string_view to_string(Alignment alignment);
+std::string_view to_string(Window window);
+
+/// The value behind a name; Error(invalid_argument) lists the names there are and says `where`.
+KernelKind parse_kind(std::string_view name, std::string_view where);
+DType parse_dtype(std::string_view name, std::string_view where);
+Alignment parse_alignment(std::string_view name, std::string_view where);
+Window parse_window(std::string_view name, std::string_view where);
+
+/// {"kind": "forward", "dtype": "bf16", "head_dim": 128, "causal": true, …}. Absent members keep their
+/// defaults; "head_dim" sets both dims. `also` names members that the caller reads itself.
+KernelRequest request_from_json(const base::Json& json, std::span<const std::string_view> also = {});
+base::Json::Object to_json(const KernelRequest& request);
+
+}  // namespace kiln::plan

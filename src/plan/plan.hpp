@@ -1,0 +1,26 @@
+#pragma once
+
+#include "plan/device_info.hpp"
+#include "plan/kernel_config.hpp"
+#include "plan/tuned_table.hpp"
+
+#include <vector>
+
+namespace kiln::plan {
+
+/// The kernel for a request on a device: the tuned table's row if it has one, else what the
+/// heuristics say. Throws Error(unsupported) naming the value and the limit.
+KernelConfig plan(const KernelRequest& request, const DeviceInfo& device, const TunedTable& tuned);
+
+/// The same with a tiling given, for the tuner and `kiln compile --tile`. Checks that it can exist.
+KernelConfig with_tiling(const KernelRequest& request, const DeviceInfo& device, const Tiling& tiling);
+
+/// What the heuristics say, and every tiling worth measuring against it, that one included.
+Tiling reasoned_tiling(const KernelRequest& request, const DeviceInfo& device);
+std::vector<Tiling> candidate_tilings(const KernelRequest& request, const DeviceInfo& device);
+
+/// Over how many blocks to split the keys of one (sequence, KV head) when the caller leaves it to us.
+int default_splits(const KernelConfig& config, const DeviceInfo& device, int batch, int heads_q, int heads_kv,
+                   int max_len_k);
+
+}  // namespace kiln::plan

@@ -1,0 +1,22 @@
+// Stands in for the generated header when a template is read by an editor or compiled by nvcc. The
+// renderer puts the real one here. Same names, same order as codegen::config_header writes them.
+// The tiling is the smallest that every template here accepts, with the same shared memory.
+#pragma once
+
+namespace kiln::config {
+
+inline constexpr bool kAlignTopLeft = false;
+inline constexpr bool kBf16 = true;
+inline constexpr int kCapability = 90;
+inline constexpr bool kCausal = true;
+inline constexpr int kCtasPerSm = 1;
+inline constexpr int kHeadDimQk = 128;
+inline constexpr int kHeadDimV = 128;
+inline constexpr bool kSlidingWindow = false;
+inline constexpr int kSmemBytes = 69632;
+inline constexpr int kStages = 2;
+inline constexpr int kTileM = 16;
+inline constexpr int kTileN = 64;
+inline constexpr int kWarps = 1;
+
+}  // namespace kiln::config

@@ -1,0 +1,44 @@
+// What every device header starts from: integer names and small arithmetic. No toolkit header is
+// ever included, so NVRTC needs none; the host's compiler reads this file too.
+#pragma once
+
+#ifdef __CUDACC__
+#define KILN_DEVICE __device__ __forceinline__
+#else
+#define KILN_DEVICE inline
+#endif
+
+namespace kiln::device {
+
+using i32 = int;
+using i64 = long long;
+using u16 = unsigned short;
+using u32 = unsigned int;
+
+inline constexpr u32 kWarpSize = 32;
+inline constexpr i32 kElementBytes = 2;  // fp16 and bf16 alike
+inline constexpr i32 kChunkBytes = 16;   // what one lane copies, and one row of an 8×8 matrix
+inline constexpr i32 kChunkElements = kChunkBytes / kElementBytes;
+
+template <class T>
+KILN_DEVICE constexpr T min(T a, T b) {
+  return b < a ? b : a;
+}
+
+template <class T>
+KILN_DEVICE constexpr T max(T a, T b) {
+  return a < b ? b : a;
+}
+
+template <class T>
+KILN_DEVICE constexpr T clamp(T x, T low, T high) {
+  return min(max(x, low), high);
+}
+
+/// For a ≥ 0. Never forms a + b, so it is right up to the largest T.
+template <class T>
+KILN_DEVICE constexpr T ceil_div(T a, T b) {
+  return a / b + (a % b != 0 ? 1 : 0);
+}
+
+}  // namespace kiln::device

@@ -1,0 +1,75 @@
+// Which keys a query row sees, and what that means for tiles: index arithmetic only.
+#pragma once
+
+#include "device/base.cuh"
+
+namespace kiln::device {
+
+/// Every length is at most this, so that a position plus a shift stays inside 32 bits.
+inline constexpr i32 kMaxLength = 1 << 30;
+
+/// Half open: begin ≤ key < end.
+struct KeyRange {
+  i32 begin;
+  i32 end;
+};
+
+/// Row i sees key j iff begin_shift ≤ j − i < end_shift and 0 ≤ j < len_k. Both bounds grow with i:
+/// everything below relies on that.
+struct Band {
+  i32 begin_shift;
+  i32 end_shift;
+  i32 len_k;
+
+  KILN_DEVICE constexpr KeyRange of_row(i32 row) const {
+    return {clamp(row + begin_shift, 0, len_k), clamp(row + end_shift, 0, len_k)};
+  }
+};
+
+/// What the kernel was compiled for.
+struct MaskKind {
+  bool causal;
+  bool align_top_left;
+  bool sliding_window;
+};
+
+/// A window side of −1 is open.
+KILN_DEVICE constexpr Band make_band(MaskKind kind, i32 len_q, i32 len_k, i32 window_left, i32 window_right) {
+  const i64 diagonal = kind.align_top_left ? 0 : i64{len_k} - len_q;
+  const i64 open = kMaxLength;
+  i64 begin = -open;
+  i64 end = open;
+  if (kind.sliding_window && window_left >= 0) begin = diagonal - window_left;
+  if (kind.sliding_window && window_right >= 0) end = diagonal + window_right + 1;
+  if (kind.causal) end = min(end, diagonal + 1);
+  return {static_cast<i32>(clamp(begin, -open, open)), static_cast<i32>(clamp(end, -open, open)), len_k};
+}
+
+/// The key tiles that rows [row_begin, row_end) touch: [begin, end). All rows see every key of the
+/// tiles in [full_begin, full_end), which need no mask.
+struct TileRange {
+  i32 begin;
+  i32 full_begin;
+  i32 full_end;
+  i32 end;
+};
+
+KILN_DEVICE constexpr TileRange tile_range(const Band& band, i32 row_begin, i32 row_end, i32 tile_n) {
+  const KeyRange first_row = band.of_row(row_begin);
+  const KeyRange last_row = band.of_row(row_end - 1);
+  if (first_row.begin >= last_row.end) return {0, 0, 0, 0};
+  const i32 begin = first_row.begin / tile_n;
+  const i32 end = ceil_div(last_row.end, tile_n);
+  const i32 full_begin = min(ceil_div(last_row.begin, tile_n), end);
+  const i32 full_end = max(first_row.end / tile_n, full_begin);
+  return {begin, full_begin, full_end, end};
+}
+
+/// The keys that the one query of a decode call sees; it stands at the last valid key.
+KILN_DEVICE constexpr KeyRange decode_keys(i32 length, i32 max_len_k, bool sliding_window, i32 window_left) {
+  const i32 end = clamp(length, 0, max_len_k);
+  const bool open = !sliding_window || window_left < 0;
+  return {open ? 0 : max(end - 1 - min(window_left, end), 0), end};
+}
+
+}  // namespace kiln::device

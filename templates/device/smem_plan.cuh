@@ -1,0 +1,30 @@
+// How many bytes of shared memory a kernel needs: asked by the host's plan, asserted by the kernel.
+#pragma once
+
+#include "device/base.cuh"
+
+namespace kiln::device {
+
+/// Q, whose place O takes at the end, and `stages` tiles of K and V.
+KILN_DEVICE constexpr i32 forward_smem_bytes(i32 head_dim_qk, i32 head_dim_v, i32 tile_m, i32 tile_n, i32 stages) {
+  const i32 q_or_o = tile_m * max(head_dim_qk, head_dim_v);
+  const i32 kv = stages * tile_n * (head_dim_qk + head_dim_v);
+  return (q_or_o + kv) * kElementBytes;
+}
+
+/// A row tile of decode: the rows of one mma.
+inline constexpr i32 kDecodeRows = 16;
+/// The fp32 rows in which warps exchange their O are this much longer than head_dim_v, so that the 8
+/// rows that a warp writes at once start in different banks.
+inline constexpr i32 kDecodeRowPad = 8;
+
+/// Q, and `stages` tiles of K and V, whose place the warps' O, maxima and sums take at the end.
+KILN_DEVICE constexpr i32 decode_smem_bytes(i32 head_dim_qk, i32 head_dim_v, i32 tile_n, i32 stages, i32 warps) {
+  const i32 q = kDecodeRows * head_dim_qk * kElementBytes;
+  const i32 kv = stages * tile_n * (head_dim_qk + head_dim_v) * kElementBytes;
+  const i32 merge = warps * kDecodeRows * (head_dim_v + kDecodeRowPad + 2) * static_cast<i32>(sizeof(float));
+  const i32 alignment = 128;  // of the struct
+  return ceil_div(q + max(kv, merge), alignment) * alignment;
+}
+
+}  // namespace kiln::device

@@ -1,0 +1,139 @@
+// What one warp does with its rows and a tile of keys: the two products and the mask.
+// Results lie in registers as [16-row block][8-column block][accumulator].
+#pragma once
+
+#include "device/base.cuh"
+#include "device/element.cuh"
+#include "device/fragment.cuh"
+#include "device/mask.cuh"
+#include "device/online_softmax.cuh"
+#include "device/ptx.cuh"
+
+namespace kiln::device {
+
+/// The A operands of kBlocks blocks of 16 rows of Q, read from shared memory when asked for, or, with
+/// kInRegisters, once.
+template <i32 kDim, i32 kBlocks, bool kInRegisters>
+class QueryRows {
+ public:
+  static constexpr i32 kSteps = kDim / kMmaK;
+
+  /// `rows`: shared address of the warp's first row.
+  KILN_DEVICE QueryRows(u32 rows, u32 lane) : addresses_(rows, ldmatrix_rows_first(lane)) {
+    if constexpr (kInRegisters) {
+#pragma unroll
+      for (i32 step = 0; step < kSteps; ++step) read(step, held_[step]);
+    }
+  }
+
+  KILN_DEVICE void get(i32 step, u32 (&a)[kBlocks][4]) const {
+    if constexpr (kInRegisters) {
+#pragma unroll
+      for (i32 b = 0; b < kBlocks; ++b) {
+#pragma unroll
+        for (i32 i = 0; i < 4; ++i) a[b][i] = held_[step][b][i];
+      }
+    } else {
+      read(step, a);
+    }
+  }
+
+ private:
+  KILN_DEVICE void read(i32 step, u32 (&a)[kBlocks][4]) const {
+    BlockAddresses<kDim> addresses = addresses_;
+    addresses.first = ptx::mov_b32(addresses.first);
+#pragma unroll
+    for (i32 b = 0; b < kBlocks; ++b) ptx::ldmatrix_x4(a[b], addresses.at(b, step));
+  }
+
+  BlockAddresses<kDim> addresses_;
+  u32 held_[kInRegisters ? kSteps : 1][kBlocks][4];
+};
+
+/// s = q · kᵀ over the keys of `k_tile`.
+template <bool kBf16, i32 kDim, i32 kBlocks, i32 kScoreBlocks, bool kInRegisters>
+KILN_DEVICE void multiply_qk(float (&s)[kBlocks][kScoreBlocks][kAccumulators],
+                             const QueryRows<kDim, kBlocks, kInRegisters>& q, const BlockAddresses<kDim>& k_tile) {
+#pragma unroll
+  for (i32 b = 0; b < kBlocks; ++b) {
+#pragma unroll
+    for (i32 n = 0; n < kScoreBlocks; ++n) {
+#pragma unroll
+      for (i32 i = 0; i < kAccumulators; ++i) s[b][n][i] = 0;
+    }
+  }
+#pragma unroll
+  for (i32 step = 0; step < kDim / kMmaK; ++step) {
+    u32 a[kBlocks][4];
+    q.get(step, a);
+#pragma unroll
+    for (i32 n = 0; n < kScoreBlocks; n += 2) {
+      u32 k[4];  // two 8-key blocks
+      ptx::ldmatrix_x4(k, k_tile.at(n / 2, step));
+#pragma unroll
+      for (i32 b = 0; b < kBlocks; ++b) {
+        mma<kBf16>(s[b][n], a[b], k[0], k[1]);
+        mma<kBf16>(s[b][n + 1], a[b], k[2], k[3]);
+      }
+    }
+  }
+}
+
+/// o += p · v over the keys of `v_tile`. The accumulators of two neighbouring 8-key blocks of
+/// P, rounded, are an A operand as they lie.
+template <bool kBf16, i32 kDim, i32 kBlocks, i32 kScoreBlocks>
+KILN_DEVICE void multiply_pv(float (&o)[kBlocks][kDim / kMmaN][kAccumulators],
+                             const float (&p)[kBlocks][kScoreBlocks][kAccumulators],
+                             const BlockAddresses<kDim>& v_tile) {
+#pragma unroll
+  for (i32 step = 0; step < kScoreBlocks / 2; ++step) {
+    u32 a[kBlocks][4];
+#pragma unroll
+    for (i32 b = 0; b < kBlocks; ++b) {
+#pragma unroll
+      for (i32 half = 0; half < 2; ++half) {
+        const float(&block)[kAccumulators] = p[b][2 * step + half];
+        a[b][2 * half] = pack<kBf16>(block[0], block[1]);
+        a[b][2 * half + 1] = pack<kBf16>(block[2], block[3]);
+      }
+    }
+#pragma unroll
+    for (i32 n = 0; n < kDim / kMmaN; n += 2) {
+      u32 v[4];  // two 8-column blocks
+      ptx::ldmatrix_x4_trans(v, v_tile.at(step, n / 2));
+#pragma unroll
+      for (i32 b = 0; b < kBlocks; ++b) {
+        mma<kBf16>(o[b][n], a[b], v[0], v[1]);
+        mma<kBf16>(o[b][n + 1], a[b], v[2], v[3]);
+      }
+    }
+  }
+}
+
+/// Sets scores of unseen keys to −inf. `keys_of(block, row_of_lane)` is a row's range; `first_key` is
+/// the key of the tile's first column. kLowerBound: ranges may begin inside the tile.
+template <bool kLowerBound, i32 kBlocks, i32 kScoreBlocks, class KeysOf>
+KILN_DEVICE void apply_mask(float (&s)[kBlocks][kScoreBlocks][kAccumulators], u32 lane, i32 first_key, KeysOf keys_of) {
+#pragma unroll
+  for (i32 b = 0; b < kBlocks; ++b) {
+#pragma unroll
+    for (i32 r = 0; r < kRowsPerLane; ++r) {
+      const KeyRange keys = keys_of(b, r);
+      const i32 first_column = first_key + accumulator_coordinate(lane, 0).column;
+      const i32 begin = keys.begin - first_column;
+      const i32 end = keys.end - first_column;
+#pragma unroll
+      for (i32 n = 0; n < kScoreBlocks; ++n) {
+#pragma unroll
+        for (i32 i = 0; i < kRowsPerLane; ++i) {
+          const i32 column = n * kMmaN + i;
+          const bool seen = column < end && (!kLowerBound || column >= begin);
+          float& score = s[b][n][kRowsPerLane * r + i];
+          score = seen ? score : kMinusInf;
+        }
+      }
+    }
+  }
+}
+
+}  // namespace kiln::device

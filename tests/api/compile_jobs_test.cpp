@@ -1,0 +1,66 @@
+#include "api/compile_jobs.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <stdexcept>
+#include <thread>
+
+namespace kiln::api {
+namespace {
+
+TEST(RunJobs, RunsEachOnceAndReportsFromTheCallingThread) {
+  constexpr int kJobs = 50;
+  std::atomic<int> ran = 0;
+  const std::vector<Job> jobs(kJobs, [&] { ++ran; });
+  int last = 0;
+  const auto caller = std::this_thread::get_id();
+  run_jobs(jobs, 4, [&](const Progress& progress) {
+    EXPECT_EQ(std::this_thread::get_id(), caller);
+    EXPECT_GT(progress.done, last);
+    EXPECT_EQ(progress.total, kJobs);
+    EXPECT_GE(progress.seconds_left, 0);
+    last = progress.done;
+  });
+  EXPECT_EQ(ran, kJobs);
+  EXPECT_EQ(last, kJobs);
+}
+
+TEST(RunJobs, NeverRunsMoreAtOnceThanAllowed) {
+  std::atomic<int> running = 0;
+  std::atomic<int> most = 0;
+  const std::vector<Job> jobs(24, [&] {
+    const int now = ++running;
+    int seen = most;
+    while (now > seen && !most.compare_exchange_weak(seen, now)) {
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    --running;
+  });
+  run_jobs(jobs, 3, {});
+  EXPECT_LE(most, 3);
+  EXPECT_GE(most, 1);
+}
+
+TEST(RunJobs, AFailureDoesNotStopTheOthersAndIsThrownAtTheEnd) {
+  std::atomic<int> ran = 0;
+  std::vector<Job> jobs(10, [&] { ++ran; });
+  jobs[3] = [] { throw std::runtime_error("third"); };
+  EXPECT_THROW(run_jobs(jobs, 2, {}), std::runtime_error);
+  EXPECT_EQ(ran, 9);
+}
+
+TEST(RunJobs, NothingToDoIsFine) {
+  run_jobs({}, 4, [](const Progress&) { ADD_FAILURE() << "no progress to report"; });
+}
+
+TEST(JobLimit, IsWhatWasAskedElseBetweenOneAndTheCores) {
+  EXPECT_EQ(job_limit(7), 7);
+  EXPECT_GE(job_limit(0), 1);
+  EXPECT_LE(job_limit(0), static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+}  // namespace
+}  // namespace kiln::api

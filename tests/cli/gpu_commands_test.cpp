@@ -1,0 +1,184 @@
+// run, bench and tune on the fake GPU: everything up to the numbers.
+#include "cli/commands.hpp"
+#include "cuda/driver.hpp"
+#include "plan/plan.hpp"
+#include "plan/tuned_table.hpp"
+#include "tool.hpp"
+#include "tune/attending_gpu.hpp"
+
+#include <gmock/gmock.h>
+
+#include <fstream>
+#include <iterator>
+
+namespace kiln::test {
+namespace {
+
+using testing::HasSubstr;
+
+class Run : public Tool, public testing::WithParamInterface<const char*> {};
+
+TEST_P(Run, WrongNumbersExitWithOne) {
+  const ToolResult result =
+      run({"run", "--kind", GetParam(), "--len-k", "64", "--heads", "4/2", "--rows", "16", "--json"});
+  EXPECT_EQ(result.exit_code, 1) << result.err;
+  const base::Json json = result.json();
+  EXPECT_FALSE(json.at("check").at("passed").as_bool());
+  EXPECT_THAT(json.at("check").at("first_wrong").as_string(), HasSubstr("batch 0, query 0, head 0"));
+  EXPECT_GT(json.at("time").at("microseconds").as_double(), 0);
+  EXPECT_EQ(json.at("kind").as_string(), GetParam());
+}
+
+TEST_P(Run, TimingAloneHasNothingToBeWrong) {
+  const ToolResult result = run({"run", "--kind", GetParam(), "--len-k", "64", "--rows", "0"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr(std::string_view(GetParam()) == "forward" ? "TFLOP/s" : "GB/s"));
+}
+
+TEST_P(Run, ARefusedLaunchIsADriverError) {
+  variables["KILN_FAKE_CUDA"] = "fail=cuLaunchKernelEx:719";
+  const ToolResult result = run({"run", "--kind", GetParam(), "--len-k", "64"});
+  EXPECT_EQ(result.exit_code, 5);
+  EXPECT_THAT(result.err, HasSubstr("719"));
+}
+
+TEST_P(Run, OutOfMemoryIsADriverError) {
+  variables["KILN_FAKE_CUDA"] = "memory=1000000";
+  EXPECT_EQ(run({"run", "--kind", GetParam()}).exit_code, 5);
+}
+
+TEST_P(Run, TheSecondTimeNothingIsCompiledForTheCheck) {
+  const std::vector<std::string> arguments = {"run",    "--kind", GetParam(),  "--len-k", "64",
+                                              "--rows", "8",      "--samples", "0"};
+  EXPECT_EQ(run(arguments).exit_code, 1);
+  const int before = compiles();
+  EXPECT_EQ(before, 1);
+  EXPECT_EQ(run(arguments).exit_code, 1);
+  EXPECT_EQ(compiles(), before);
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, Run, testing::Values("forward", "decode"),
+                         [](const auto& test) { return std::string(test.param); });
+
+TEST_F(Tool, RunTakesATile) {
+  const ToolResult result = run({"run", "--tile", "64x32,4,2,1", "--len-q", "32", "--rows", "0", "--json"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(run({"cache", "ls"}).out, HasSubstr("m64n32w4s2"));
+}
+
+TEST_F(Tool, BenchWritesARecord) {
+  const ToolResult result = run({"bench", "--lengths", "512,1k", "--head-dim", "64", "--batch", "1", "--samples", "2",
+                                 "--commit", "abc", "--json"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  const base::Json json = result.json();
+  EXPECT_NE(json.at("device").as_string(), "");
+  EXPECT_EQ(json.at("driver").as_int(0, 99999), 13000);
+  EXPECT_EQ(json.at("versions").at("nvrtc").as_string(), "13.0");
+  EXPECT_EQ(json.at("commit").as_string(), "abc");
+  EXPECT_THAT(json.at("command").as_string(), testing::StartsWith("kiln bench --lengths 512,1k"));
+  ASSERT_EQ(json.at("rows").as_array().size(), 2U * 2 + 2);
+  for (const base::Json& row : json.at("rows").as_array()) {
+    EXPECT_GT(row.at(row.at("kind").as_string() == "forward" ? "tflops" : "gbps").as_double(), 0);
+  }
+}
+
+TEST_F(Tool, BenchPrintsATable) {
+  const ToolResult result = run({"bench", "--kind", "decode", "--lengths", "1k", "--batch", "1", "--samples", "2"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("decode bf16 d128  1×32/8 heads, 1024 keys"));
+}
+
+TEST_F(Tool, TuneWritesNoTableOfWrongKernels) {
+  const auto table = folder.path() / "sm_90.json";
+  const ToolResult result = run({"tune", "--shape", "1x16x16:2/1", "--rounds", "1", "-o", folder.path(), "--json"});
+  EXPECT_EQ(result.exit_code, 1) << result.err;
+  EXPECT_FALSE(std::filesystem::exists(table));
+  const base::Json candidates = result.json().as_array()[0].at("candidates");
+  EXPECT_GT(candidates.as_array().size(), 5U);
+  EXPECT_EQ(candidates.as_array()[0].at("fate").as_string(), "wrong");
+}
+
+TEST_F(Tool, TuneRefusesAMalformedTable) {
+  folder.write("sm_90.json", R"({"capability": 90, "rows": [{"kind": "forward"}]})");
+  const ToolResult result = run({"tune", "--shape", "1x16x16:2/1", "-o", folder.path()});
+  EXPECT_EQ(result.exit_code, 2);
+  EXPECT_THAT(result.err, HasSubstr("sm_90.json"));
+}
+
+TEST_F(Tool, TuneRefusesAnotherArchitecturesTable) {
+  folder.write("mine.json", R"({"capability": 80, "rows": []})");
+  const ToolResult result = run({"tune", "--shape", "1x16x16:2/1", "-o", folder.path() / "mine.json"});
+  EXPECT_EQ(result.exit_code, 2);
+  EXPECT_THAT(result.err, HasSubstr("is for sm_80, but this GPU is sm_90"));
+}
+
+/// The commands called in this process, where the fake GPU can be given kernels that compute.
+class InProcess : public testing::Test {
+ protected:
+  [[nodiscard]] cli::Common common() const {
+    cli::Common out;
+    out.options.cuda_path = FakeCuda::path();
+    out.options.nvrtc_path = KILN_NVRTC_SHIM;
+    out.options.cache_dir = std::filesystem::path();
+    out.options.log_level = LogLevel::off;
+    return out;
+  }
+  static plan::DeviceInfo device() { return cuda::Driver::load(FakeCuda::path())->device_info(0); }
+
+  TempFolder folder;
+  ScopedVariable use_fake{"KILN_SHIM_FAKE", "1"};
+};
+
+TEST_F(InProcess, RunPassesRightNumbers) {
+  for (const KernelKind kind : {KernelKind::forward, KernelKind::decode}) {
+    const AttendingGpu gpu({kind, {}}, 1);
+    cli::RunArguments arguments;
+    arguments.kernel.kind = kind == KernelKind::forward ? "forward" : "decode";
+    arguments.shape = {.batch = 2, .len_q = "", .len_k = "40", .heads = "4/2"};
+    if (kind == KernelKind::forward) arguments.shape.len_q = "9";
+    arguments.samples = 0;
+    testing::internal::CaptureStdout();
+    const cli::ExitCode code = cli::run(common(), arguments);
+    const std::string out = testing::internal::GetCapturedStdout();
+    EXPECT_EQ(code, cli::ExitCode::ok) << out;
+    EXPECT_THAT(out, HasSubstr("check   right"));
+  }
+}
+
+TEST_F(InProcess, TuneExtendsTheTable) {
+  const KernelRequest request{KernelKind::forward, {.head_dim_qk = 64, .head_dim_v = 64}};
+  const auto path = folder.path() / "sm_90.json";
+  plan::TunedTable before;
+  before.capability = 90;
+  const KernelRequest other{KernelKind::decode, {}};
+  before.set({.request = other,
+              .device = "Another GPU",
+              .version = plan::template_version(KernelKind::decode),
+              .tiling = plan::reasoned_tiling(other, device()),
+              .note = "kept"});
+  folder.write("sm_90.json", before.dump());
+
+  const auto tilings = plan::candidate_tilings(request, device());
+  const AttendingGpu gpu(request, static_cast<int>(tilings.size()));
+  cli::TuneArguments arguments;
+  arguments.kernel.head_dim = "64";
+  arguments.shapes = {"1x5x9:2/1"};
+  arguments.rounds = 2;
+  arguments.output = folder.path();
+  testing::internal::CaptureStdout();
+  const cli::ExitCode code = cli::tune(common(), arguments);
+  const std::string out = testing::internal::GetCapturedStdout();
+  EXPECT_EQ(code, cli::ExitCode::ok) << out;
+  EXPECT_THAT(out, HasSubstr("stays"));
+
+  std::ifstream file(path);
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  const auto after = plan::TunedTable::parse(text, "sm_90.json");
+  EXPECT_EQ(after.find(request, device()), plan::reasoned_tiling(request, device()));
+  EXPECT_THAT(text, HasSubstr("Another GPU"));
+  EXPECT_THAT(text, HasSubstr("\"measured\": true"));
+  EXPECT_THAT(text, HasSubstr("1×2/1 heads, 5 queries, 9 keys"));
+}
+
+}  // namespace
+}  // namespace kiln::test

@@ -1,0 +1,85 @@
+#include "cli/manifest.hpp"
+
+#include "plan/device_info.hpp"
+#include "support/expect_error.hpp"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace kiln::cli {
+namespace {
+
+using test::error_of;
+using testing::HasSubstr;
+
+TEST(Manifest, ListsStandForEveryCombination) {
+  const auto items = parse_manifest(R"({
+    // what our service runs
+    "architectures": [80, 90],
+    "kernels": [
+      {"kind": "forward", "dtype": ["bf16", "f16"], "head_dim": [64, 128], "causal": [true, false]},
+      {"kind": "decode", "head_dim": 128, "architectures": [90]}
+    ]})",
+                                    "m.json");
+  EXPECT_EQ(items.size(), 2U * 2 * 2 * 2 + 1);
+  EXPECT_EQ(items.back(), (ManifestItem{{KernelKind::decode, AttentionConfig{}}, 90}));
+}
+
+TEST(Manifest, AllMeansEveryArchitecture) {
+  const auto items = parse_manifest(R"({"architectures": "all", "kernels": [{}]})", "m.json");
+  EXPECT_EQ(items.size(), plan::known_capabilities().size());
+}
+
+TEST(Manifest, TheSameKernelTwiceIsOne) {
+  EXPECT_EQ(parse_manifest(R"({"architectures": [90, 90], "kernels": [{}, {"dtype": "bf16"}]})", "m.json").size(), 1U);
+}
+
+struct BadText {
+  const char* name;
+  std::string text;
+  const char* message;
+};
+
+class BadManifest : public testing::TestWithParam<BadText> {};
+
+TEST_P(BadManifest, IsRefusedByPlace) {
+  const std::string message = error_of(ErrorCode::invalid_argument, [&] { parse_manifest(GetParam().text, "m.json"); });
+  EXPECT_THAT(message, HasSubstr(GetParam().message));
+  EXPECT_THAT(message, HasSubstr("m.json"));
+}
+
+/// A manifest of one kernel with these members.
+std::string with_kernel(std::string_view members) {
+  return fmt::format(R"({{"architectures": [90], "kernels": [{{{}}}]}})", members);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Texts, BadManifest,
+    testing::Values(
+        BadText{"not_json", "kernels: all", "m.json"}, BadText{"truncated", R"({"kernels": [)", "m.json"},
+        BadText{"not_an_object", "[]", "an object"}, BadText{"no_kernels", R"({"architectures": [90]})", "kernels"},
+        BadText{"no_architectures", R"({"kernels": [{}]})", "architectures"},
+        BadText{"empty", R"({"architectures": [90], "kernels": []})", "\"kernels\" is empty"},
+        BadText{"unknown_member", R"({"architectures": [90], "kernel": []})", "kernel"},
+        BadText{"unknown_kernel_member", with_kernel(R"("head_dims": 64)"), "head_dims"},
+        BadText{"empty_list", with_kernel(R"("dtype": [])"), "dtype is empty"},
+        BadText{"bad_dtype", with_kernel(R"("dtype": ["bf16", "fp8"])"), "\"fp8\" is not one of f16, bf16"},
+        BadText{"bad_type", with_kernel(R"("causal": "yes")"), "causal"},
+        BadText{"kernel_not_object", R"({"architectures": [90], "kernels": [7]})", "kernels[0]"},
+        BadText{"bad_architecture", R"({"architectures": [90, 75], "kernels": [{}]})", "75 is not one of 80, "},
+        BadText{"architecture_text", R"({"architectures": "hopper", "kernels": [{}]})", "\"hopper\" is neither"},
+        BadText{"no_architecture", R"({"architectures": [], "kernels": [{}]})", "architectures is empty"},
+        BadText{"head_dim", with_kernel(R"("head_dim": 1e9)"), "head_dim"}),
+    [](const auto& test) { return test.param.name; });
+
+TEST(Manifest, ExplosionsAreRefused) {
+  std::string dims = "1";
+  for (int i = 2; i <= 400; ++i) dims += fmt::format(",{}", i);
+  const std::string text = with_kernel(fmt::format(R"("head_dim_qk": [{0}], "head_dim_v": [{0}])", dims));
+  EXPECT_THAT(error_of(ErrorCode::invalid_argument, [&] { parse_manifest(text, "m.json"); }),
+              HasSubstr("stands for more than 100000 kernels"));
+}
+
+}  // namespace
+}  // namespace kiln::cli

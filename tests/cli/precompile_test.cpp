@@ -1,0 +1,113 @@
+#include "tool.hpp"
+
+#include <gmock/gmock.h>
+
+#include <chrono>
+#include <csignal>
+#include <thread>
+
+namespace kiln::test {
+namespace {
+
+using testing::HasSubstr;
+
+class Precompile : public Tool {
+ protected:
+  const std::string store = folder.path() / "precompiled";
+
+  /// Eight kernels.
+  [[nodiscard]] std::filesystem::path manifest() const {
+    return folder.write("manifest.json", R"({"architectures": [80, 90], "kernels": [
+        {"dtype": ["bf16", "f16"], "head_dim": 128, "causal": [true, false]}]})");
+  }
+};
+
+TEST_F(Precompile, MakesTheManifestAndThenOnlyWhatIsMissing) {
+  const ToolResult first = run({"precompile", manifest(), "-o", store, "--json"});
+  EXPECT_EQ(first.exit_code, 0) << first.err;
+  EXPECT_EQ(first.json().at("kernels").as_int(0, 1000), 8);
+  EXPECT_EQ(first.json().at("made").as_int(0, 1000), 8);
+  EXPECT_EQ(compiles(), 8);
+
+  const ToolResult second = run({"precompile", manifest(), "-o", store, "--json"});
+  EXPECT_EQ(second.json().at("made").as_int(0, 1000), 0);
+  EXPECT_EQ(second.json().at("present").as_int(0, 1000), 8);
+  EXPECT_EQ(compiles(), 8);
+}
+
+TEST_F(Precompile, ServesAMachineThatMayNotCompile) {
+  const std::vector<std::string> use = {"run", "--len-q", "64", "--rows", "8"};
+  variables["KILN_JIT"] = "off";
+  variables["KILN_PRECOMPILED_DIR"] = store;
+  const ToolResult without = run(use);
+  EXPECT_EQ(without.exit_code, 3);
+  EXPECT_THAT(without.err, HasSubstr("kiln precompile --kind forward --dtype bf16 --head-dim 128/128"));
+
+  ASSERT_EQ(run({"precompile", manifest(), "-o", store}).exit_code, 0) << "precompile compiles whatever KILN_JIT says";
+  const int before = compiles();
+  variables["KILN_NVRTC_PATH"] = "/no/libnvrtc.so";
+  const ToolResult with = run(use);
+  EXPECT_EQ(with.exit_code, 1) << "the fake GPU computes nothing, so it ran: " << with.err;
+  EXPECT_THAT(with.out, HasSubstr("WRONG"));
+  EXPECT_EQ(compiles(), before);
+}
+
+TEST_F(Precompile, NeedsNoManifest) {
+  const ToolResult result = run({"precompile", "--kind", "forward,decode", "--arch", "90", "-o", store, "--json"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(result.json().at("kernels").as_int(0, 1000), 2);
+}
+
+TEST_F(Precompile, MalformedManifestIsNamedByPlace) {
+  const auto file = folder.write("bad.json", R"({"architectures": [90], "kernels": [{"dtype": "fp8"}]})");
+  const ToolResult result = run({"precompile", file, "-o", store});
+  EXPECT_EQ(result.exit_code, 2);
+  EXPECT_THAT(result.err, HasSubstr("bad.json"));
+  EXPECT_THAT(result.err, HasSubstr("kernels[0].dtype"));
+  EXPECT_EQ(compiles(), 0);
+}
+
+TEST_F(Precompile, AFolderThatCannotBeIsAnError) {
+  const auto file = folder.write("occupied", "a file");
+  const ToolResult result = run({"precompile", "--arch", "90", "-o", file});
+  EXPECT_EQ(result.exit_code, 6);
+  EXPECT_THAT(result.err, HasSubstr("could not be kept in " + file.string()));
+}
+
+TEST_F(Precompile, OneFailureDoesNotStopTheOthers) {
+  variables["KILN_SHIM_FAIL"] = "compile";
+  const ToolResult result = run({"precompile", manifest(), "-o", store, "--json"});
+  EXPECT_EQ(result.exit_code, 4);
+  EXPECT_EQ(result.json().at("failed").as_array().size(), 8U);
+}
+
+TEST_F(Precompile, InterruptedItLeavesAUsableFolder) {
+  variables["KILN_SHIM_DELAY_MS"] = "150";
+  const pid_t process = start({"precompile", manifest(), "-o", store, "--jobs", "1", "--json"});
+  while (compiles() < 2) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  kill(process, SIGINT);
+  const ToolResult interrupted = wait(process);
+  EXPECT_EQ(interrupted.exit_code, 130) << interrupted.err;
+  const auto made = interrupted.json().at("made").as_int(0, 8);
+  EXPECT_GE(made, 1);
+  EXPECT_LT(made, 8);
+  const ToolResult verify = run({"cache", "verify", "--folder", store, "--json"});
+  EXPECT_EQ(verify.exit_code, 0);
+  EXPECT_EQ(verify.json().at("files").as_int(0, 8), made);
+
+  variables.clear();
+  const ToolResult rest = run({"precompile", manifest(), "-o", store, "--json"});
+  EXPECT_EQ(rest.json().at("present").as_int(0, 8), made);
+  EXPECT_EQ(rest.json().at("made").as_int(0, 8), 8 - made);
+}
+
+TEST_F(Precompile, ReportsProgressInLinesWhereThereIsNoTerminal) {
+  variables["KILN_SHIM_DELAY_MS"] = "400";
+  const ToolResult result = run({"precompile", manifest(), "-o", store, "--jobs", "2"});
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_THAT(result.err, testing::ContainsRegex("compiling: [0-9]/8, [0-9.]+ s left"));
+  EXPECT_THAT(result.out, HasSubstr("8 of 8 kernels"));
+}
+
+}  // namespace
+}  // namespace kiln::test

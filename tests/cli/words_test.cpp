@@ -1,0 +1,120 @@
+#include "cli/selection.hpp"
+#include "cli/shape.hpp"
+#include "support/expect_error.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <set>
+
+namespace kiln::cli {
+namespace {
+
+using test::error_of;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+TEST(KernelWords, DefaultsNameOneKernel) {
+  EXPECT_EQ(parse_request({}), (KernelRequest{KernelKind::forward, AttentionConfig{}}));
+}
+
+TEST(KernelWords, ListsStandForEveryCombination) {
+  const auto requests = parse_requests({.kind = "forward,decode", .dtype = "f16,bf16,f16", .head_dim = "64,192/128"});
+  EXPECT_EQ(requests.size(), 8U);  // f16 named twice counts once
+  EXPECT_EQ(requests[1].config.head_dim_qk, 192);
+  EXPECT_EQ(requests[1].config.head_dim_v, 128);
+}
+
+TEST(KernelWords, FlagsReachTheConfig) {
+  const auto request = parse_request({.causal = true, .align = "top-left", .window = true});
+  EXPECT_TRUE(request.config.causal);
+  EXPECT_EQ(request.config.alignment, Alignment::top_left);
+  EXPECT_EQ(request.config.window, Window::sliding);
+}
+
+TEST(Architectures, NumbersNamesAndAll) {
+  EXPECT_THAT(parse_architectures("80,sm_90,80"), ElementsAre(80, 90));
+  EXPECT_GE(parse_architectures("all").size(), 8U);
+}
+
+TEST(Tiling, RoundTrips) {
+  const plan::Tiling tiling{.tile_m = 128, .tile_n = 64, .warps = 8, .stages = 2, .ctas_per_sm = 1};
+  EXPECT_EQ(to_string(tiling), "128x64,8,2,1");
+  EXPECT_EQ(parse_tiling("128x64,8,2,1"), tiling);
+}
+
+TEST(Lengths, KIs1024) {
+  EXPECT_EQ(parse_length("16k", "--len"), 16384);
+  EXPECT_EQ(parse_length("7", "--len"), 7);
+}
+
+TEST(Shapes, DefaultsSuitTheKind) {
+  const auto forward = parse_problem({}, {});
+  EXPECT_EQ(forward.len_q, 1024);
+  EXPECT_EQ(forward.len_k, 1024);
+  const auto decode = parse_problem({KernelKind::decode, {}}, {.heads = "32/8"});
+  EXPECT_EQ(decode.len_q, 1);
+  EXPECT_EQ(decode.len_k, 4096);
+  EXPECT_EQ(decode.heads_q, 32);
+  EXPECT_EQ(decode.heads_kv, 8);
+}
+
+TEST(Shapes, OneWordHoldsThemAll) {
+  const auto problem = parse_shape({}, "2x1kx4096:32/8");
+  EXPECT_EQ(problem.batch, 2);
+  EXPECT_EQ(problem.len_q, 1024);
+  EXPECT_EQ(problem.len_k, 4096);
+  EXPECT_EQ(problem.heads_q, 32);
+  EXPECT_EQ(problem.heads_kv, 8);
+}
+
+TEST(Shapes, UsualOnesAreValidForEveryShippedKernel) {
+  for (const KernelRequest& request : shipped_requests()) {
+    for (const tune::Problem& problem : usual_problems(request)) EXPECT_NO_THROW(tune::validate(problem));
+  }
+}
+
+TEST(Shipped, EachKernelOnce) {
+  const auto requests = shipped_requests();
+  EXPECT_EQ(std::set<KernelRequest>(requests.begin(), requests.end()).size(), requests.size());
+}
+
+struct BadWord {
+  const char* name;
+  void (*parse)();
+  const char* message;
+};
+
+class BadWords : public testing::TestWithParam<BadWord> {};
+
+TEST_P(BadWords, AreRefusedByName) {
+  EXPECT_THAT(error_of(ErrorCode::invalid_argument, GetParam().parse), HasSubstr(GetParam().message));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Options, BadWords,
+    testing::Values(
+        BadWord{"kind", [] { parse_requests({.kind = "backward"}); },
+                "--kind: \"backward\" is not one of forward, decode"},
+        BadWord{"dtype", [] { parse_requests({.dtype = "fp8"}); }, "--dtype: \"fp8\""},
+        BadWord{"empty_in_list", [] { parse_requests({.dtype = "bf16,"}); }, "--dtype: \"\""},
+        BadWord{"head_dim", [] { parse_requests({.head_dim = "12x"}); }, "--head-dim: \"12x\" is not a whole number"},
+        BadWord{"head_dim_zero", [] { parse_requests({.head_dim = "0"}); }, "from 1 to"},
+        BadWord{"head_dim_v", [] { parse_requests({.head_dim = "128/"}); }, "--head-dim: \"\""},
+        BadWord{"align", [] { parse_requests({.align = "left"}); }, "--align: \"left\""},
+        BadWord{"several", [] { parse_request({.dtype = "f16,bf16"}); }, "name 2 kernels: this command takes one"},
+        BadWord{"arch_text", [] { parse_architectures("hopper"); }, "--arch: \"hopper\""},
+        BadWord{"arch_old", [] { parse_architectures("75"); }, "--arch: 75 is not one of 80, "},
+        BadWord{"arch_empty", [] { parse_architectures(""); }, "--arch: \"\""},
+        BadWord{"tile", [] { parse_tiling("128x64"); }, "--tile: \"128x64\" is not of the form 128x64,8,2,1"},
+        BadWord{"tile_zero", [] { parse_tiling("128x64,8,0,1"); }, "--tile: \"0\" is not a whole number from 1"},
+        BadWord{"length", [] { parse_length("-1", "--len-q"); }, "--len-q: \"-1\""},
+        BadWord{"length_huge", [] { parse_length("99999999999", "--len-q"); }, "--len-q: \"99999999999\""},
+        BadWord{"heads", [] { parse_problem({}, {.heads = "5/2"}); }, "heads_q 5 is not a multiple of heads_kv 2"},
+        BadWord{"decode_rows", [] { parse_problem({KernelKind::decode, {}}, {.len_q = "5"}); }, "len_q is 5"},
+        BadWord{"batch", [] { parse_problem({}, {.batch = 0}); }, "batch is 0"},
+        BadWord{"shape", [] { parse_shape({}, "2x1024:8"); }, "--shape: \"2x1024:8\" is not of the form"}),
+    [](const auto& test) { return test.param.name; });
+
+}  // namespace
+}  // namespace kiln::cli

@@ -1,0 +1,144 @@
+#include "codegen/render.hpp"
+
+#include "base/files.hpp"
+#include "plan/plan.hpp"
+#include "support/expect_error.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+namespace kiln::codegen {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+using test::error_of;
+
+plan::KernelConfig sample_config() {
+  plan::KernelConfig config;
+  config.request = {.kind = KernelKind::forward,
+                    .config = {.dtype = DType::f16, .head_dim_qk = 128, .head_dim_v = 64, .causal = true}};
+  config.capability = 80;
+  config.tiling = {.tile_m = 128, .tile_n = 64, .warps = 8, .stages = 2, .ctas_per_sm = 1};
+  config.smem_bytes = 65536;
+  return config;
+}
+
+TEST(ConfigHeader, IsSortedTypedOneFactALine) {
+  EXPECT_EQ(config_header(sample_config()),
+            "namespace kiln::config {\n"
+            "\n"
+            "inline constexpr bool kAlignTopLeft = false;\n"
+            "inline constexpr bool kBf16 = false;\n"
+            "inline constexpr int kCapability = 80;\n"
+            "inline constexpr bool kCausal = true;\n"
+            "inline constexpr int kCtasPerSm = 1;\n"
+            "inline constexpr int kHeadDimQk = 128;\n"
+            "inline constexpr int kHeadDimV = 64;\n"
+            "inline constexpr bool kSlidingWindow = false;\n"
+            "inline constexpr int kSmemBytes = 65536;\n"
+            "inline constexpr int kStages = 2;\n"
+            "inline constexpr int kTileM = 128;\n"
+            "inline constexpr int kTileN = 64;\n"
+            "inline constexpr int kWarps = 8;\n"
+            "\n"
+            "}  // namespace kiln::config\n");
+}
+
+TEST(ConfigHeader, EveryCompileTimeFactChangesIt) {
+  using Change = void (*)(plan::KernelConfig&);
+  const Change changes[] = {
+      [](auto& c) { c.request.config.dtype = DType::bf16; },
+      [](auto& c) { c.request.config.head_dim_qk = 64; },
+      [](auto& c) { c.request.config.head_dim_v = 128; },
+      [](auto& c) { c.request.config.causal = false; },
+      [](auto& c) { c.request.config.alignment = Alignment::top_left; },
+      [](auto& c) { c.request.config.window = Window::sliding; },
+      [](auto& c) { c.capability = 90; },
+      [](auto& c) { c.tiling.tile_m = 64; },
+      [](auto& c) { c.tiling.tile_n = 32; },
+      [](auto& c) { c.tiling.warps = 4; },
+      [](auto& c) { c.tiling.stages = 3; },
+      [](auto& c) { c.tiling.ctas_per_sm = 2; },
+      [](auto& c) { c.smem_bytes = 1; },
+  };
+  const auto before = config_header(sample_config());
+  for (const auto& change : changes) {
+    auto config = sample_config();
+    change(config);
+    EXPECT_NE(config_header(config), before) << "change " << &change - changes;
+  }
+}
+
+// The header that editors and nvcc read has the same names, in the same order.
+TEST(ConfigHeader, MatchesTheDefaultOfTheTemplates) {
+  const auto names = [](const std::string& text) {
+    std::vector<std::string> out;
+    std::istringstream lines(text);
+    for (std::string line; std::getline(lines, line);) {
+      if (line.starts_with("inline constexpr")) out.push_back(line.substr(0, line.find(" =")));
+    }
+    return out;
+  };
+  EXPECT_EQ(names(config_header(sample_config())), names(TemplateStore().read("default_config.cuh")));
+}
+
+TEST(Render, GivesOneSelfContainedFile) {
+  for (const auto kind : {KernelKind::forward, KernelKind::decode}) {
+    const auto config = plan::plan({.kind = kind, .config = {}}, plan::reference_device(90), {});
+    const auto source = render(config, TemplateStore());
+    EXPECT_THAT(source.text, AllOf(Not(HasSubstr("#include")), Not(HasSubstr("#pragma once")),
+                                   HasSubstr(config_header(config)), HasSubstr("extern \"C\" __global__")));
+    EXPECT_THAT(source.text, HasSubstr(source.entry + "("));
+    EXPECT_EQ(source.name, plan::name_of(config) + ".cu");
+    EXPECT_EQ(source.text.find("namespace kiln::config {"), source.text.rfind("namespace kiln::config {"));
+    EXPECT_EQ(source.text, render(config, TemplateStore()).text) << "equal configs give equal bytes";
+  }
+}
+
+class TemplateFolder : public testing::Test {
+ protected:
+  void SetUp() override { std::filesystem::create_directories(folder_ / "attention"); }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+  void write(const char* name, const char* text) const { std::ofstream(folder_ / name) << text; }
+
+  std::filesystem::path folder_ =
+      std::filesystem::path(testing::TempDir()) / testing::UnitTest::GetInstance()->current_test_info()->name();
+};
+
+TEST_F(TemplateFolder, ReplacesTheBuiltInTemplatesAndJoinsEachFileOnce) {
+  write("attention/forward_sm80.cu",
+        "#include \"a.cuh\"\n#include \"b.cuh\"\n#include \"default_config.cuh\"\nint entry;\n");
+  write("a.cuh", "#pragma once\n#include \"b.cuh\"\nint a;\n");
+  write("b.cuh", "#pragma once\nint b;\n");
+  const auto text = render(sample_config(), TemplateStore(folder_)).text;
+  EXPECT_EQ(text.find("int b;"), text.rfind("int b;"));
+  EXPECT_LT(text.find("kTileM"), text.find("int b;"));
+  EXPECT_LT(text.find("int b;"), text.find("int a;"));
+  EXPECT_LT(text.find("int a;"), text.find("int entry;"));
+}
+
+TEST_F(TemplateFolder, AMissingFileIsNamed) {
+  write("attention/forward_sm80.cu", "#include \"gone.cuh\"\n");
+  EXPECT_THAT(error_of(ErrorCode::io, [&] { (void)render(sample_config(), TemplateStore(folder_)); }),
+              HasSubstr("gone.cuh"));
+}
+
+TEST_F(TemplateFolder, ASystemHeaderIsRefused) {
+  write("attention/forward_sm80.cu", "#include <cuda_fp16.h>\n");
+  EXPECT_THAT(error_of(ErrorCode::invalid_argument, [&] { (void)render(sample_config(), TemplateStore(folder_)); }),
+              AllOf(HasSubstr("cuda_fp16.h"), HasSubstr("forward_sm80.cu")));
+}
+
+TEST(TemplateStore, NamesATemplateThatIsNotBuiltIn) {
+  EXPECT_THAT(error_of(ErrorCode::io, [] { (void)TemplateStore().read("device/none.cuh"); }),
+              HasSubstr("device/none.cuh"));
+}
+
+}  // namespace
+}  // namespace kiln::codegen

@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# Installs Kiln into an empty prefix, then builds and runs a consumer in each way that the README names.
+# usage: run.sh SOURCE_DIR BUILD_DIR VERSION
+set -euo pipefail
+source_dir=$1 build_dir=$2 version=$3
+here=$(cd "$(dirname "$0")" && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+prefix=$work/prefix
+
+expect() {  # expect WAY PROGRAM
+  local output
+  output=$(LD_LIBRARY_PATH=$library_dir "$2")
+  if [[ $output != "$version $version invalid_argument" ]]; then
+    echo "$1: printed '$output'" >&2
+    exit 1
+  fi
+  echo "$1: $output"
+}
+
+quietly() {
+  "$@" >"$work/log" 2>&1 || {
+    cat "$work/log"
+    exit 1
+  }
+}
+
+with_cmake() {  # with_cmake WAY [cmake option...]
+  local way=$1
+  shift
+  quietly cmake -S "$here" -B "$work/$way" -G Ninja -DKILN_FROM="$way" -DKILN_WANTED="${version%.*}" "$@"
+  quietly cmake --build "$work/$way"
+  expect "$way" "$work/$way/consumer"
+}
+
+cmake --install "$build_dir" --prefix "$work/staged" >/dev/null
+mv "$work/staged" "$prefix"  # nothing installed may know where it was first
+library_dir=$(dirname "$(find "$prefix" -name libkiln.so)")
+
+with_cmake package -DCMAKE_PREFIX_PATH="$prefix"
+with_cmake static-package -DCMAKE_PREFIX_PATH="$prefix"
+with_cmake subdirectory -DKILN_SOURCE="$source_dir" -DCMAKE_COMPILE_WARNING_AS_ERROR=ON
+
+# The example for engine authors is a consumer too; without the driver it can't be started.
+if [[ -e ${CUDA_HOME:-/usr/local/cuda}/lib64/stubs/libcuda.so ]]; then
+  quietly cmake -S "$source_dir/examples/embed" -B "$work/embed" -G Ninja -DCMAKE_PREFIX_PATH="$prefix" \
+    -DCMAKE_CXX_FLAGS="-Wall -Wextra -Werror"
+  quietly cmake --build "$work/embed"
+  echo "examples/embed: builds"
+fi
+
+export PKG_CONFIG_PATH=$library_dir/pkgconfig
+cxx=${CXX:-c++}
+read -ra flags < <(pkg-config --cflags kiln fmt)
+read -ra shared < <(pkg-config --libs kiln fmt)
+read -ra static < <(pkg-config --static --libs kiln fmt)
+[[ $(pkg-config --modversion kiln) == "$version" ]]
+"$cxx" -std=c++20 "${flags[@]}" "$here/main.cpp" -o "$work/pc-shared" "${shared[@]}"
+expect pkg-config "$work/pc-shared"
+rm "$library_dir"/libkiln.so*  # now -lkiln can only mean the static one
+"$cxx" -std=c++20 "${flags[@]}" "$here/main.cpp" -o "$work/pc-static" "${static[@]}"
+expect static-pkg-config "$work/pc-static"
+
+if [[ -x $prefix/bin/kiln ]]; then
+  "$prefix/bin/kiln" --version
+fi

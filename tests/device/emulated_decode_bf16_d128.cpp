@@ -1,0 +1,22 @@
+#define EMULATED decode_bf16_d128
+#include "device/emulator/kernel_begin.hpp"
+
+namespace kiln::config {
+
+inline constexpr bool kAlignTopLeft = false;
+inline constexpr bool kBf16 = true;
+inline constexpr int kCapability = 80;
+inline constexpr bool kCausal = false;
+inline constexpr int kCtasPerSm = 1;
+inline constexpr int kHeadDimQk = 128;
+inline constexpr int kHeadDimV = 128;
+inline constexpr bool kSlidingWindow = false;
+inline constexpr int kSmemBytes = 102400;
+inline constexpr int kStages = 3;
+inline constexpr int kTileM = 16;
+inline constexpr int kTileN = 64;
+inline constexpr int kWarps = 4;
+
+}  // namespace kiln::config
+
+#include "device/emulator/kernel_decode.hpp"

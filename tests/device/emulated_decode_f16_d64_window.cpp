@@ -1,0 +1,22 @@
+#define EMULATED decode_f16_d64_window
+#include "device/emulator/kernel_begin.hpp"
+
+namespace kiln::config {
+
+inline constexpr bool kAlignTopLeft = false;
+inline constexpr bool kBf16 = false;
+inline constexpr int kCapability = 80;
+inline constexpr bool kCausal = false;
+inline constexpr int kCtasPerSm = 1;
+inline constexpr int kHeadDimQk = 64;
+inline constexpr int kHeadDimV = 64;
+inline constexpr bool kSlidingWindow = true;
+inline constexpr int kSmemBytes = 34816;
+inline constexpr int kStages = 2;
+inline constexpr int kTileM = 16;
+inline constexpr int kTileN = 64;
+inline constexpr int kWarps = 2;
+
+}  // namespace kiln::config
+
+#include "device/emulator/kernel_decode.hpp"

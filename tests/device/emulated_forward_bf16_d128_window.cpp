@@ -1,0 +1,22 @@
+#define EMULATED forward_bf16_d128_window
+#include "device/emulator/kernel_begin.hpp"
+
+namespace kiln::config {
+
+inline constexpr bool kAlignTopLeft = false;
+inline constexpr bool kBf16 = true;
+inline constexpr int kCapability = 80;
+inline constexpr bool kCausal = false;
+inline constexpr int kCtasPerSm = 1;
+inline constexpr int kHeadDimQk = 128;
+inline constexpr int kHeadDimV = 128;
+inline constexpr bool kSlidingWindow = true;
+inline constexpr int kSmemBytes = 49152;
+inline constexpr int kStages = 2;
+inline constexpr int kTileM = 64;
+inline constexpr int kTileN = 32;
+inline constexpr int kWarps = 2;
+
+}  // namespace kiln::config
+
+#include "device/emulator/kernel_forward.hpp"

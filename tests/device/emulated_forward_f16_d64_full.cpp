@@ -1,0 +1,22 @@
+#define EMULATED forward_f16_d64_full
+#include "device/emulator/kernel_begin.hpp"
+
+namespace kiln::config {
+
+inline constexpr bool kAlignTopLeft = false;
+inline constexpr bool kBf16 = false;
+inline constexpr int kCapability = 80;
+inline constexpr bool kCausal = false;
+inline constexpr int kCtasPerSm = 1;
+inline constexpr int kHeadDimQk = 64;
+inline constexpr int kHeadDimV = 64;
+inline constexpr bool kSlidingWindow = false;
+inline constexpr int kSmemBytes = 49152;
+inline constexpr int kStages = 2;
+inline constexpr int kTileM = 128;
+inline constexpr int kTileN = 64;
+inline constexpr int kWarps = 4;
+
+}  // namespace kiln::config
+
+#include "device/emulator/kernel_forward.hpp"

@@ -1,0 +1,114 @@
+// The instructions of device/ptx.cuh and the built-ins that the kernels use, for the host. Fragment
+// layouts follow the PTX manual and are written here a second time on purpose.
+#pragma once
+
+#include "device/base.cuh"
+#include "device/emulator/machine.hpp"
+#include "device/emulator/number.hpp"
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+
+#define __global__
+#define __shared__
+#define __grid_constant__
+#define __launch_bounds__(threads, blocks)
+
+inline void __syncthreads() { emulator::block_barrier(); }
+inline int __syncthreads_or(int value) { return emulator::block_any(value != 0); }
+inline void __syncwarp() { emulator::warp_exchange({}); }
+
+inline float __shfl_xor_sync(unsigned, float x, int mask) {
+  const auto& all = emulator::warp_exchange({std::bit_cast<std::uint32_t>(x)});
+  return std::bit_cast<float>(all[static_cast<std::size_t>(emulator::lane() ^ mask)][0]);
+}
+
+inline int __any_sync(unsigned, bool value) {
+  for (const auto& words : emulator::warp_exchange({value ? 1u : 0u})) {
+    if (words[0] != 0) return 1;
+  }
+  return 0;
+}
+
+namespace kiln::device::ptx {
+
+inline u32 cvta_to_shared(const void* pointer) { return emulator::shared_address(pointer); }
+inline void cp_async_cg_16(u32 dst, const void* src, u32 bytes) { emulator::copy_later(dst, src, bytes); }
+inline void cp_async_cg_16(u32 dst, const void* src) { emulator::copy_later(dst, src, 16); }
+inline void cp_async_commit_group() { emulator::commit_copies(); }
+template <i32 kPending>
+void cp_async_wait_group() {
+  emulator::wait_copies(kPending);
+}
+
+/// Element (row, column) of 8×8 matrix m, whose rows' addresses lanes 8m … 8m + 7 gave.
+inline u16 matrix_element(const std::array<emulator::Words, 32>& addresses, int m, int row, int column) {
+  u16 element;
+  const u32 address = addresses[static_cast<std::size_t>(8 * m + row)][0];
+  if (address % 16 != 0) throw "misaligned matrix row";
+  std::memcpy(&element, emulator::shared_pointer(address) + 2 * column, 2);
+  return element;
+}
+
+template <bool kTranspose>
+void ldmatrix(u32 (&d)[4], u32 address) {
+  const auto addresses = emulator::warp_exchange({address});
+  const int group = emulator::lane() / 4;
+  const int pair = emulator::lane() % 4 * 2;
+  for (int m = 0; m < 4; ++m) {
+    const u16 low = kTranspose ? matrix_element(addresses, m, pair, group) : matrix_element(addresses, m, group, pair);
+    const u16 high =
+        kTranspose ? matrix_element(addresses, m, pair + 1, group) : matrix_element(addresses, m, group, pair + 1);
+    d[m] = static_cast<u32>(low) | static_cast<u32>(high) << 16;
+  }
+}
+inline void ldmatrix_x4(u32 (&d)[4], u32 address) { ldmatrix<false>(d, address); }
+inline void ldmatrix_x4_trans(u32 (&d)[4], u32 address) { ldmatrix<true>(d, address); }
+
+template <bool kBf16>
+float half_of(u32 pair, int i) {
+  return emulator::from_bits<kBf16>(static_cast<std::uint16_t>(pair >> 16 * i));
+}
+
+template <bool kBf16>
+void mma(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+  const auto& all = emulator::warp_exchange({a[0], a[1], a[2], a[3], b0, b1});
+  const int group = emulator::lane() / 4;
+  const int in_group = emulator::lane() % 4;
+  for (int i = 0; i < 4; ++i) {
+    const int row = group + i / 2 * 8;
+    const int column = 2 * in_group + i % 2;
+    double sum = d[i];
+    for (int k = 0; k < 16; ++k) {
+      // A: registers 0 and 1 are rows r and r + 8 of the left 8 columns, 2 and 3 of the right 8.
+      const int a_register = row / 8 + k / 8 * 2;
+      const auto a_lane = static_cast<std::size_t>(row % 8 * 4 + k % 8 / 2);
+      const auto b_lane = static_cast<std::size_t>(column * 4 + k % 8 / 2);
+      const auto a_word = all[a_lane][static_cast<std::size_t>(a_register)];
+      const auto b_word = all[b_lane][static_cast<std::size_t>(4 + k / 8)];
+      sum += static_cast<double>(half_of<kBf16>(a_word, k % 2)) * static_cast<double>(half_of<kBf16>(b_word, k % 2));
+    }
+    d[i] = static_cast<float>(sum);
+  }
+}
+inline void mma_m16n8k16_f16(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) { mma<false>(d, a, b0, b1); }
+inline void mma_m16n8k16_bf16(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) { mma<true>(d, a, b0, b1); }
+
+template <bool kBf16>
+u32 pair_of(float high, float low) {
+  return static_cast<u32>(emulator::to_bits<kBf16>(high)) << 16 | emulator::to_bits<kBf16>(low);
+}
+inline u32 cvt_rn_f16x2_f32(float high, float low) { return pair_of<false>(high, low); }
+inline u32 cvt_rn_bf16x2_f32(float high, float low) { return pair_of<true>(high, low); }
+inline float ex2_approx_ftz_f32(float x) { return std::exp2(x); }
+inline float lg2_approx_ftz_f32(float x) { return std::log2(x); }
+inline float rcp_approx_ftz_f32(float x) { return 1.0f / x; }
+inline u32 mov_tid_x() { return threadIdx.x; }
+inline i32 atom_add_acq_rel_gpu(i32* address, i32 value) {
+  const i32 old = *address;
+  *address += value;
+  return old;
+}
+
+}  // namespace kiln::device::ptx

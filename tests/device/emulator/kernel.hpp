@@ -1,0 +1,25 @@
+// A kernel template compiled for the host with one config. A file of such a kernel writes
+//
+//   #define EMULATED forward_f16_d64       (a name of its own)
+//   #include "device/emulator/kernel_begin.hpp"
+//   namespace kiln::config { … }
+//   #include "device/emulator/kernel_forward.hpp"
+#pragma once
+
+#include <cstdint>
+
+namespace emulator {
+
+struct KernelFacts {
+  bool bf16;
+  bool causal;
+  bool align_top_left;
+  bool sliding_window;
+  int head_dim_qk;
+  int head_dim_v;
+  int tile_m;
+  int tile_n;
+  void (*run)(const void* params, std::int64_t blocks);
+};
+
+}  // namespace emulator

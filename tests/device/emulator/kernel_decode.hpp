@@ -1,0 +1,3 @@
+#include "attention/decode_sm80.cu"
+#define EMULATED_PARAMS DecodeParams
+#include "device/emulator/kernel_end.hpp"

@@ -1,0 +1,3 @@
+#include "attention/forward_sm80.cu"
+#define EMULATED_PARAMS ForwardParams
+#include "device/emulator/kernel_end.hpp"

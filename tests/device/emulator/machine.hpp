@@ -1,0 +1,44 @@
+// Runs a kernel on the host: every thread of a block is a fiber, and a fiber gives way where it waits
+// for others. Blocks run one after the other.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+
+namespace emulator {
+
+inline constexpr int kLanes = 32;
+
+/// The most that one lane shows to its warp in a collective operation.
+using Words = std::array<std::uint32_t, 12>;
+
+/// Runs `thread_main` in `threads` fibers for each block. Throws if fibers wait for each other forever.
+void launch(std::int64_t blocks, int threads, const std::function<void()>& thread_main);
+
+/// Of the fiber that runs.
+int lane();
+
+void block_barrier();
+/// Block barrier that returns whether any thread came with true.
+bool block_any(bool value);
+/// Shows words to the warp and returns those of all its lanes; valid until the lane's next collective.
+const std::array<Words, kLanes>& warp_exchange(const Words& words);
+
+/// Asynchronous copies are done as late as the program allows, so that a missing wait shows.
+void copy_later(std::uint32_t dst_shared, const void* src, std::uint32_t src_bytes);
+void commit_copies();
+void wait_copies(int pending);
+
+std::uint32_t shared_address(const void* pointer);
+unsigned char* shared_pointer(std::uint32_t address);
+
+}  // namespace emulator
+
+struct EmulatedIndex {
+  unsigned x;
+};
+extern EmulatedIndex threadIdx;
+extern EmulatedIndex blockIdx;
+inline constexpr int kEmulatedSharedBytes = 232448;
+extern unsigned char smem_bytes[];

@@ -1,0 +1,167 @@
+// Forward kernels, run on the host, against float64: fragment layouts, masks, the copy protocol and
+// every bound are checked without a GPU.
+#include "device/emulator/tensors.hpp"
+#include "device/tile_schedule.cuh"
+
+#include <gtest/gtest.h>
+
+#include <numbers>
+#include <ostream>
+#include <string>
+
+namespace emulator {
+
+extern const KernelFacts forward_f16_d64_full;
+extern const KernelFacts forward_bf16_d64_causal;
+extern const KernelFacts forward_bf16_d128_window;
+extern const KernelFacts forward_f16_d64_128_causal_window;
+
+namespace {
+
+struct Case {
+  std::string name;
+  const KernelFacts* kernel;
+  int batch;
+  int heads_q;
+  int heads_kv;
+  int len_q;
+  int len_k;
+  int left = -1;
+  int right = -1;
+  double scale = 0.125;
+};
+
+void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
+
+class ForwardKernel : public ::testing::TestWithParam<Case> {};
+
+kiln::device::ForwardParams params_of(const Case& c, Tensor& q, Tensor& k, Tensor& v, Tensor& o, float* lse) {
+  return {.q = q.data(),
+          .k = k.data(),
+          .v = v.data(),
+          .o = o.data(),
+          .lse = lse,
+          .q_strides = q.strides,
+          .k_strides = k.strides,
+          .v_strides = v.strides,
+          .o_strides = o.strides,
+          .batch = c.batch,
+          .heads_q = c.heads_q,
+          .heads_kv = c.heads_kv,
+          .group = c.heads_q / c.heads_kv,
+          .len_q = c.len_q,
+          .len_k = c.len_k,
+          .window_left = c.left,
+          .window_right = c.right,
+          .scale_log2 = static_cast<float>(c.scale * std::numbers::log2e),
+          .reserved = 0};
+}
+
+bool sees(const Case& c, int i, int j) {
+  const KernelFacts& kernel = *c.kernel;
+  const int at = i + (kernel.align_top_left ? 0 : c.len_k - c.len_q);
+  if (kernel.causal && j > at) return false;
+  if (kernel.sliding_window && c.left >= 0 && j < at - c.left) return false;
+  return !(kernel.sliding_window && c.right >= 0 && j > at + c.right);
+}
+
+void launch_case(const Case& c, Tensor& q, Tensor& k, Tensor& v, Tensor& o, float* lse) {
+  const KernelFacts& kernel = *c.kernel;
+  const auto params = params_of(c, q, k, v, o, lse);
+  const auto schedule = kiln::device::forward_schedule(c.batch, c.heads_q, c.heads_kv, c.len_q, c.len_k, kernel.tile_m,
+                                                       kernel.head_dim_qk, kernel.head_dim_v);
+  kernel.run(&params, schedule.blocks());
+}
+
+TEST_P(ForwardKernel, MatchesFloat64) {
+  const Case& c = GetParam();
+  const KernelFacts& kernel = *c.kernel;
+  std::mt19937 random(7);
+  Tensor q(kernel.bf16, c.batch, c.len_q, c.heads_q, kernel.head_dim_qk);
+  Tensor k(kernel.bf16, c.batch, c.len_k, c.heads_kv, kernel.head_dim_qk);
+  Tensor v(kernel.bf16, c.batch, c.len_k, c.heads_kv, kernel.head_dim_v);
+  Tensor o(kernel.bf16, c.batch, c.len_q, c.heads_q, kernel.head_dim_v);
+  for (int b = 0; b < c.batch; ++b) {
+    q.fill(random, b, c.len_q, c.heads_q);
+    k.fill(random, b, c.len_k, c.heads_kv);
+    v.fill(random, b, c.len_k, c.heads_kv);
+  }
+  std::vector<float> lse(static_cast<std::size_t>(c.batch * c.heads_q * c.len_q), NAN);
+  launch_case(c, q, k, v, o, lse.data());
+  for (int b = 0; b < c.batch; ++b) {
+    for (int h = 0; h < c.heads_q; ++h) {
+      for (int i = 0; i < c.len_q; ++i) {
+        const auto expected =
+            reference_row(q, k, v, b, i, h, h * c.heads_kv / c.heads_q, c.len_k, kernel.head_dim_qk, kernel.head_dim_v,
+                          c.scale, [&](int j) { return sees(c, i, j); });
+        const auto at = static_cast<std::size_t>((b * c.heads_q + h) * c.len_q + i);
+        ASSERT_NO_FATAL_FAILURE(expect_row(o, lse[at], expected, kernel.bf16, b, i, h));
+      }
+    }
+  }
+}
+
+const auto* const full = &forward_f16_d64_full;
+const auto* const causal = &forward_bf16_d64_causal;
+const auto* const window = &forward_bf16_d128_window;
+const auto* const causal_window = &forward_f16_d64_128_causal_window;
+
+INSTANTIATE_TEST_SUITE_P(
+    Emulated, ForwardKernel,
+    ::testing::Values(Case{"one_query_one_key", full, 1, 1, 1, 1, 1},  //
+                      Case{"no_keys", full, 1, 2, 1, 5, 0},            //
+                      Case{"whole_tiles", full, 1, 1, 1, 128, 128},    //
+                      Case{"gqa_3_ragged_tiles", full, 2, 3, 1, 129, 65},
+                      Case{"negative_scale", full, 1, 1, 1, 17, 70, -1, -1, -0.125},
+                      Case{"scale_0", full, 1, 1, 1, 17, 70, -1, -1, 0.0},
+                      Case{"causal_square", causal, 1, 2, 2, 113, 113},
+                      Case{"causal_more_keys", causal, 1, 2, 1, 70, 203},
+                      Case{"causal_rows_without_keys", causal, 1, 1, 1, 150, 40},
+                      Case{"window_open", window, 1, 1, 1, 70, 70, -1, -1},
+                      Case{"window_0_0", window, 1, 1, 1, 65, 65, 0, 0},
+                      Case{"window_left_40_right_3", window, 1, 2, 2, 130, 150, 40, 3},
+                      Case{"window_right_only", window, 1, 1, 1, 64, 20, -1, 7},
+                      Case{"window_beyond_keys", window, 1, 1, 1, 100, 20, 5, 2},
+                      Case{"top_left_causal_window", causal_window, 1, 2, 1, 90, 120, 50, -1},
+                      Case{"top_left_rows_without_keys", causal_window, 1, 1, 1, 120, 33, 9, 4}),
+    [](const auto& test) { return test.param.name; });
+
+/// One key whose score is huge gets exactly its weight of 1, and nothing overflows.
+TEST(ForwardKernelScores, OneHugeScoreGivesExactlyV) {
+  for (const float magnitude : {-2.0f, 2.0f}) {
+    const Case c{"huge", full, 1, 1, 1, 3, 1};
+    std::mt19937 random(3);
+    Tensor q(false, 1, 3, 1, 64);
+    Tensor k(false, 1, 1, 1, 64);
+    Tensor v(false, 1, 1, 1, 64);
+    Tensor o(false, 1, 3, 1, 64);
+    v.fill(random, 0, 1, 1);
+    for (int i = 0; i < 64; ++i) {
+      k.at(0, 0, 0, i) = bits_of(false, 4097.0f);
+      for (int row = 0; row < 3; ++row) q.at(0, row, 0, i) = bits_of(false, magnitude * static_cast<float>(row + 1));
+    }
+    std::vector<float> lse(3);
+    launch_case(c, q, k, v, o, lse.data());
+    for (int row = 0; row < 3; ++row) {
+      for (int i = 0; i < 64; ++i) ASSERT_EQ(o.at(0, row, 0, i), v.at(0, 0, 0, i));
+    }
+  }
+}
+
+/// Without keys at all the result doesn't depend on memory that is not there.
+TEST(ForwardKernelScores, LseMayBeLeftOut) {
+  const Case c{"no lse", causal, 1, 1, 1, 20, 20};
+  std::mt19937 random(3);
+  Tensor q(true, 1, 20, 1, 64);
+  Tensor k(true, 1, 20, 1, 64);
+  Tensor v(true, 1, 20, 1, 64);
+  Tensor o(true, 1, 20, 1, 64);
+  q.fill(random, 0, 20, 1);
+  k.fill(random, 0, 20, 1);
+  v.fill(random, 0, 20, 1);
+  launch_case(c, q, k, v, o, nullptr);
+  EXPECT_NEAR(o(0, 0, 0, 5), v(0, 0, 0, 5), 1e-6);
+}
+
+}  // namespace
+}  // namespace emulator

@@ -1,0 +1,176 @@
+#include "device/emulator/machine.hpp"
+
+#include <ucontext.h>
+
+#include <cstring>
+#include <deque>
+#include <memory>
+#include <stdexcept>
+#include <vector>
+
+EmulatedIndex threadIdx;
+EmulatedIndex blockIdx;
+alignas(128) unsigned char smem_bytes[kEmulatedSharedBytes];
+
+namespace emulator {
+namespace {
+
+constexpr std::size_t kStackBytes = 512 * 1024;
+
+struct Copy {
+  std::uint32_t dst;
+  const void* src;
+  std::uint32_t bytes;
+};
+
+struct Fiber {
+  ucontext_t context{};
+  std::unique_ptr<char[]> stack;
+  std::vector<Copy> open_copies;
+  std::deque<std::vector<Copy>> groups;
+  bool done = false;
+};
+
+/// A meeting of `size` fibers; `round` grows when all have come.
+struct Meeting {
+  int size = 0;
+  int arrived = 0;
+  int round = 0;
+};
+
+struct Warp {
+  Meeting meeting;
+  std::array<std::array<Words, kLanes>, 2> shown;  // of even and odd rounds
+};
+
+struct Block {
+  std::vector<Fiber> fibers;
+  std::vector<Warp> warps;
+  Meeting barrier;
+  bool any[2] = {false, false};
+  int progress = 0;  // meetings completed
+};
+
+Block* block = nullptr;
+ucontext_t scheduler;
+std::size_t current = 0;
+const std::function<void()>* body = nullptr;
+
+Fiber& self() { return block->fibers[current]; }
+
+void give_way() { swapcontext(&self().context, &scheduler); }
+
+void meet(Meeting& meeting) {
+  const int round = meeting.round;
+  if (++meeting.arrived == meeting.size) {
+    meeting.arrived = 0;
+    ++meeting.round;
+    ++block->progress;
+    return;
+  }
+  while (meeting.round == round) give_way();
+}
+
+void fiber_main() {
+  (*body)();
+  wait_copies(0);
+  self().done = true;
+  ++block->progress;
+  give_way();
+}
+
+bool run_once(Block& b) {
+  bool alive = false;
+  for (current = 0; current < b.fibers.size(); ++current) {
+    if (self().done) continue;
+    alive = true;
+    threadIdx.x = static_cast<unsigned>(current);
+    swapcontext(&scheduler, &self().context);
+  }
+  return alive;
+}
+
+void run_block(int threads) {
+  Block b;
+  block = &b;
+  b.barrier.size = threads;
+  b.warps.resize(static_cast<std::size_t>(threads / kLanes));
+  for (Warp& warp : b.warps) warp.meeting.size = kLanes;
+  b.fibers.resize(static_cast<std::size_t>(threads));
+  for (Fiber& fiber : b.fibers) {
+    fiber.stack = std::make_unique<char[]>(kStackBytes);
+    getcontext(&fiber.context);
+    fiber.context.uc_stack.ss_sp = fiber.stack.get();
+    fiber.context.uc_stack.ss_size = kStackBytes;
+    fiber.context.uc_link = &scheduler;
+    makecontext(&fiber.context, fiber_main, 0);
+  }
+  // What an earlier block left must not be taken for data: 0xffff is NaN in both 16-bit types.
+  std::memset(smem_bytes, 0xff, kEmulatedSharedBytes);
+  for (int before = -1; run_once(b); before = b.progress) {
+    if (b.progress == before) throw std::runtime_error("deadlock: no thread of the block can go on");
+  }
+}
+
+}  // namespace
+
+void launch(std::int64_t blocks, int threads, const std::function<void()>& thread_main) {
+  body = &thread_main;
+  for (std::int64_t i = 0; i < blocks; ++i) {
+    blockIdx.x = static_cast<unsigned>(i);
+    run_block(threads);
+  }
+}
+
+int lane() { return static_cast<int>(current % kLanes); }
+
+void block_barrier() { meet(block->barrier); }
+
+bool block_any(bool value) {
+  const int round = block->barrier.round % 2;
+  block->any[round] |= value;
+  block->any[1 - round] = false;
+  meet(block->barrier);
+  return block->any[round];
+}
+
+const std::array<Words, kLanes>& warp_exchange(const Words& words) {
+  Warp& warp = block->warps[current / kLanes];
+  auto& shown = warp.shown[static_cast<std::size_t>(warp.meeting.round % 2)];
+  shown[static_cast<std::size_t>(lane())] = words;
+  meet(warp.meeting);
+  return shown;
+}
+
+void copy_later(std::uint32_t dst, const void* src, std::uint32_t bytes) {
+  if (dst % 16 != 0 || reinterpret_cast<std::uintptr_t>(src) % 16 != 0) throw std::runtime_error("misaligned copy");
+  self().open_copies.push_back({dst, src, bytes});
+}
+
+void commit_copies() {
+  self().groups.push_back(std::move(self().open_copies));
+  self().open_copies.clear();
+}
+
+void wait_copies(int pending) {
+  auto& groups = self().groups;
+  while (groups.size() > static_cast<std::size_t>(pending)) {
+    for (const Copy& copy : groups.front()) {
+      unsigned char* dst = shared_pointer(copy.dst);
+      std::memcpy(dst, copy.src, copy.bytes);
+      std::memset(dst + copy.bytes, 0, 16 - copy.bytes);
+    }
+    groups.pop_front();
+  }
+}
+
+std::uint32_t shared_address(const void* pointer) {
+  return static_cast<std::uint32_t>(static_cast<const unsigned char*>(pointer) - smem_bytes);
+}
+
+unsigned char* shared_pointer(std::uint32_t address) {
+  if (address + 16 > kEmulatedSharedBytes) throw std::runtime_error("outside of shared memory");
+  return smem_bytes + address;
+}
+
+}  // namespace emulator

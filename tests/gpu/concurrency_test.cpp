@@ -1,0 +1,150 @@
+// Repeats, streams, contexts, threads, devices.
+#include "gpu/decode_call.hpp"
+#include "gpu/driver_extras.hpp"
+
+#include <thread>
+
+namespace kiln::testing {
+namespace {
+
+class Concurrency : public GpuTest {};
+
+/// Copies of the first result that differ from it must not exist in `repeats` launches.
+template <class Call>
+void expect_same_bits(Call& call, Stream stream, int repeats) {
+  call.upload();
+  call.launch(stream);
+  EXPECT_TRUE(call.matches_reference());
+  const auto first = call.out.elements();
+  const auto first_lse = call.lse.download();
+  for (int i = 0; i < repeats; ++i) {
+    call.launch(stream);
+    Gpu::synchronize();
+    call.out.download();
+    ASSERT_TRUE(call.out.elements() == first) << "repeat " << i << "\n  repro: " << repro();
+    ASSERT_TRUE(call.lse.download() == first_lse) << "repeat " << i << "\n  repro: " << repro();
+  }
+}
+
+TEST_F(Concurrency, AThousandForwardCallsGiveTheSameBits) {
+  ForwardCall call({.config = {.causal = true}, .batch = 3, .len_q = 300, .len_k = 333, .heads_q = 8, .heads_kv = 4});
+  expect_same_bits(call, stream(), 1000);
+}
+
+TEST_F(Concurrency, AThousandDecodeCallsGiveTheSameBits) {
+  // 20 splits of 3 sequences: which block comes last, and merges, changes from run to run.
+  DecodeCall call({.max_len_k = 3000, .lengths = {3000, 2999, 517}, .num_splits = 20});
+  expect_same_bits(call, stream(), 1000);
+}
+
+TEST_F(Concurrency, TwoStreamsWithAWorkspaceEach) {
+  const cuda::StreamHandle other(Gpu::driver());
+  DecodeCall one({.max_len_k = 3000, .lengths = {3000, 17}, .num_splits = 16});
+  DecodeCall two({.max_len_k = 2000, .lengths = {1999, 1000}, .num_splits = 12});
+  one.upload();
+  two.upload();
+  const Judge judge_one(one.problem());
+  const Judge judge_two(two.problem());
+  for (int i = 0; i < 200; ++i) {
+    one.launch(stream());
+    two.launch(other.get());
+  }
+  EXPECT_TRUE(one.matches(judge_one));
+  EXPECT_TRUE(two.matches(judge_two));
+}
+
+TEST_F(Concurrency, TheDefaultStreamWorks) {
+  ForwardCall call({.len_q = 70, .len_k = 70});
+  call.upload();
+  call.launch(nullptr);
+  EXPECT_TRUE(call.matches_reference());
+}
+
+TEST_F(Concurrency, AHandleLaunchesInAnotherContext) {
+  const ForwardKernel kernel = Gpu::runtime().forward({});
+  const void* const before = current_context(*Gpu::driver());
+  {
+    const SecondContext context(Gpu::driver());
+    const void* const second = current_context(*Gpu::driver());
+    ASSERT_NE(second, before);
+    const cuda::StreamHandle its_stream(Gpu::driver());
+    ForwardCall call({.len_q = 100, .len_k = 130});
+    call.upload();
+    kernel.launch(its_stream.get(), call.args());
+    its_stream.synchronize();
+    EXPECT_EQ(current_context(*Gpu::driver()), second) << "a launch must not change the current context";
+    EXPECT_TRUE(call.matches_reference());
+    const Runtime born_here;
+    static_cast<void>(born_here.decode({}));
+    EXPECT_EQ(current_context(*Gpu::driver()), second) << "nor a Runtime";
+  }
+  EXPECT_EQ(current_context(*Gpu::driver()), before);
+}
+
+TEST_F(Concurrency, AHandleOutlivesItsRuntime) {
+  std::optional<ForwardKernel> kernel;
+  {
+    const Runtime runtime;
+    kernel = runtime.forward({});
+  }
+  ForwardCall call({.len_q = 70, .len_k = 70});
+  call.upload();
+  kernel->launch(stream(), call.args());
+  EXPECT_TRUE(call.matches_reference());
+}
+
+TEST_F(Concurrency, SixteenThreadsShareOneColdRuntime) {
+  Options options = Options::from_environment();
+  options.cache_dir = std::filesystem::path{};
+  options.precompiled_dir.reset();
+  const Runtime runtime(options);
+  constexpr int kThreads = 16;
+  const std::vector<AttentionConfig> configs = {{}, {.causal = true}, {.head_dim_qk = 64, .head_dim_v = 64}};
+  const auto work = [&](int t) {
+    const cuda::Context current(Gpu::driver(), 0);
+    const cuda::StreamHandle own(Gpu::driver());
+    const AttentionConfig& config = configs[static_cast<std::size_t>(t) % configs.size()];
+    ForwardCall prefill({.config = config, .len_q = 50 + t, .len_k = 90});
+    DecodeCall step({.config = config, .max_len_k = 300 + t, .lengths = {300, t}});
+    prefill.upload();
+    step.upload();
+    for (int i = 0; i < 20; ++i) {
+      prefill.launch(own.get(), runtime);
+      step.launch(own.get(), runtime);
+    }
+    own.synchronize();
+    EXPECT_TRUE(prefill.matches_reference());
+    EXPECT_TRUE(step.matches_reference());
+  };
+  {
+    std::vector<std::jthread> threads;
+    for (int t = 0; t < kThreads; ++t)
+      threads.emplace_back([&, t] {
+        try {
+          work(t);
+        } catch (const std::exception& error) {
+          ADD_FAILURE() << "thread " << t << ": " << error.what();
+        }
+      });
+  }
+  EXPECT_EQ(runtime.stats().compiles, 2 * configs.size()) << "one compile a kernel, however many threads ask";
+  EXPECT_EQ(runtime.stats().launches, 2U * 20 * kThreads);
+}
+
+TEST_F(Concurrency, TwoDevicesServeTwoRuntimes) {
+  if (Gpu::driver()->device_count() < 2) GTEST_SKIP() << "needs two GPUs";
+  Options options = Options::from_environment();
+  options.device = 1;
+  const Runtime second(options);
+  const cuda::Context current(Gpu::driver(), 1);
+  const cuda::StreamHandle its_stream(Gpu::driver());
+  ForwardCall call({.len_q = 100, .len_k = 130});
+  call.upload();
+  call.launch(its_stream.get(), second);
+  its_stream.synchronize();
+  current.synchronize();
+  EXPECT_TRUE(call.matches_reference());
+}
+
+}  // namespace
+}  // namespace kiln::testing

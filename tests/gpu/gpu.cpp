@@ -1,0 +1,72 @@
+#include "gpu/gpu.hpp"
+
+namespace kiln::testing {
+namespace {
+
+/// Made at the first question and kept until the process ends.
+struct Found {
+  Found() {
+    try {
+      driver = cuda::Driver::load(std::nullopt);
+      if (driver->device_count() == 0) {
+        missing = "no GPU: the driver sees none";
+        return;
+      }
+      info = driver->device_info(0);
+      context = std::make_unique<cuda::Context>(driver, 0);
+    } catch (const Error& error) {
+      const std::string words = error.what();
+      missing = "no GPU: " + words.substr(0, words.find("; looked at"));
+    }
+  }
+
+  std::string missing;
+  std::shared_ptr<const cuda::Driver> driver;
+  plan::DeviceInfo info;
+  std::unique_ptr<cuda::Context> context;
+};
+
+const Found& found() {
+  static const Found it;
+  return it;
+}
+
+}  // namespace
+
+const std::string& Gpu::missing() { return found().missing; }
+const std::shared_ptr<const cuda::Driver>& Gpu::driver() { return found().driver; }
+const plan::DeviceInfo& Gpu::info() { return found().info; }
+std::size_t Gpu::free_bytes() { return found().context->memory().free_bytes; }
+
+void Gpu::synchronize() { found().context->synchronize(); }
+
+const Runtime& Gpu::runtime() {
+  static const Runtime it;
+  return it;
+}
+
+void GpuTest::SetUp() {
+  if (!Gpu::missing().empty()) GTEST_SKIP() << Gpu::missing();
+  stream_ = std::make_unique<cuda::StreamHandle>(Gpu::driver());
+}
+
+void GpuTest::TearDown() {
+  if (stream_) stream_->synchronize();  // a fault belongs to the test that made it
+}
+
+void prepare_for_suite(const std::vector<KernelRequest>& requests) {
+  constexpr int kFew = 10;
+  const auto* suite = ::testing::UnitTest::GetInstance()->current_test_suite();
+  if (!Gpu::missing().empty() || suite->test_to_run_count() < kFew) return;
+  Gpu::runtime().prepare(requests);
+}
+
+cuda::DeviceBuffer make_workspace(const DecodeKernel& kernel, DecodeArgs& args) {
+  cuda::DeviceBuffer workspace(Gpu::driver(), kernel.workspace_bytes(args));
+  if (workspace.size_bytes() > 0) workspace.fill(std::byte{0});
+  args.workspace = workspace.data();
+  args.workspace_bytes = workspace.size_bytes();
+  return workspace;
+}
+
+}  // namespace kiln::testing

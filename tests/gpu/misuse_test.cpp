@@ -1,0 +1,125 @@
+// What a caller may get wrong. Every message names the value and the limit; after it the GPU and the
+// kernel are as good as before.
+#include "gpu/decode_call.hpp"
+#include "support/expect_error.hpp"
+
+#include <functional>
+
+namespace kiln::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::uint16_t* shifted(const void* pointer, std::ptrdiff_t elements) {
+  return static_cast<std::uint16_t*>(const_cast<void*>(pointer)) + elements;
+}
+
+struct ForwardMisuse {
+  const char* name;
+  std::function<void(ForwardArgs&)> spoil;
+  std::vector<std::string> words;
+};
+
+std::vector<ForwardMisuse> forward_misuses() {
+  return {
+      {"null_q", [](auto& a) { a.q.data = nullptr; }, {"q", "null"}},
+      {"null_k", [](auto& a) { a.k.data = nullptr; }, {"k", "null"}},
+      {"null_v", [](auto& a) { a.v.data = nullptr; }, {"v", "null"}},
+      {"null_out", [](auto& a) { a.out.data = nullptr; }, {"out", "null"}},
+      {"misaligned_q", [](auto& a) { a.q.data = shifted(a.q.data, 1); }, {"q", "16 bytes"}},
+      {"misaligned_k", [](auto& a) { a.k.data = shifted(a.k.data, 4); }, {"k", "16 bytes"}},
+      {"misaligned_out", [](auto& a) { a.out.data = shifted(a.out.data, 7); }, {"out", "16 bytes"}},
+      {"negative_stride", [](auto& a) { a.k.strides.row = -128; }, {"k", "row", "-128", "0"}},
+      {"odd_stride", [](auto& a) { a.v.strides.head = 132; }, {"v", "head", "132", "16 bytes"}},
+      {"huge_stride", [](auto& a) { a.q.strides.batch = std::int64_t{1} << 39; }, {"q", "batch", "2^40"}},
+      {"repeated_output", [](auto& a) { a.out.strides.row = 0; }, {"out", "row", "0"}},
+      {"negative_batch", [](auto& a) { a.batch = -1; }, {"batch", "-1"}},
+      {"negative_len_q", [](auto& a) { a.len_q = -3; }, {"len_q", "-3"}},
+      {"negative_len_k", [](auto& a) { a.len_k = -7; }, {"len_k", "-7"}},
+      {"no_heads", [](auto& a) { a.heads_kv = 0; }, {"heads_kv", "0"}},
+      {"heads_that_do_not_divide", [](auto& a) { a.heads_q = 5; }, {"5", "2"}},
+      {"infinite_scale", [](auto& a) { a.scale = std::numeric_limits<float>::infinity(); }, {"scale", "inf"}},
+      {"window_without_window", [](auto& a) { a.window_left = 5; }, {"window_left", "5"}},
+      {"misaligned_lse", [](auto& a) { a.lse = reinterpret_cast<float*>(shifted(a.lse, 1)); }, {"lse", "4 bytes"}},
+  };
+}
+
+class ForwardMisuses : public GpuTest, public ::testing::WithParamInterface<ForwardMisuse> {};
+
+TEST_P(ForwardMisuses, NameTheValueAndTheLimit) {
+  ForwardCall call({.batch = 2, .len_q = 40, .len_k = 50, .heads_q = 4});
+  call.upload();
+  const ForwardKernel kernel = Gpu::runtime().forward(call.test.config);
+  ForwardArgs args = call.args();
+  GetParam().spoil(args);
+  const std::string words = test::error_of(ErrorCode::invalid_argument, [&] { kernel.launch(stream(), args); });
+  for (const std::string& word : GetParam().words) EXPECT_THAT(words, HasSubstr(word));
+  kernel.launch(stream(), call.args());
+  EXPECT_TRUE(call.matches_reference());
+}
+
+INSTANTIATE_TEST_SUITE_P(Forward, ForwardMisuses, ::testing::ValuesIn(forward_misuses()),
+                         [](const auto& test) { return std::string(test.param.name); });
+
+struct DecodeMisuse {
+  const char* name;
+  std::function<void(DecodeArgs&)> spoil;
+  std::vector<std::string> words;
+};
+
+std::vector<DecodeMisuse> decode_misuses() {
+  return {
+      {"null_q", [](auto& a) { a.q.data = nullptr; }, {"q", "null"}},
+      {"null_k_cache", [](auto& a) { a.k_cache.data = nullptr; }, {"k_cache", "null"}},
+      {"misaligned_v_cache", [](auto& a) { a.v_cache.data = shifted(a.v_cache.data, 4); }, {"v_cache", "16 bytes"}},
+      {"misaligned_lengths",
+       [](auto& a) { a.lengths = reinterpret_cast<const std::int32_t*>(shifted(a.lengths, 1)); },
+       {"lengths", "4 bytes"}},
+      {"negative_max_len_k", [](auto& a) { a.max_len_k = -1; }, {"max_len_k", "-1"}},
+      {"negative_splits", [](auto& a) { a.num_splits = -2; }, {"num_splits", "-2"}},
+      {"too_many_splits", [](auto& a) { a.num_splits = 1'000'000; }, {"num_splits", "1000000", "at most"}},
+      {"heads_that_do_not_divide", [](auto& a) { a.heads_q = 7; }, {"7", "2"}},
+      {"null_workspace", [](auto& a) { a.workspace = nullptr; }, {"workspace", "null"}},
+      {"small_workspace", [](auto& a) { a.workspace_bytes -= 1; }, {"workspace_bytes", "needs"}},
+      {"misaligned_workspace", [](auto& a) { a.workspace = shifted(a.workspace, 2); }, {"workspace", "16 bytes"}},
+      {"window_without_window", [](auto& a) { a.window_left = 9; }, {"window_left", "9"}},
+  };
+}
+
+class DecodeMisuses : public GpuTest, public ::testing::WithParamInterface<DecodeMisuse> {};
+
+TEST_P(DecodeMisuses, NameTheValueAndTheLimit) {
+  DecodeCall call({.max_len_k = 400, .lengths = {400, 9}, .num_splits = 4});
+  call.upload();
+  const DecodeKernel kernel = Gpu::runtime().decode(call.test.config);
+  DecodeArgs args = call.args();
+  const cuda::DeviceBuffer workspace = make_workspace(kernel, args);
+  DecodeArgs spoilt = args;
+  GetParam().spoil(spoilt);
+  const std::string words = test::error_of(ErrorCode::invalid_argument, [&] { kernel.launch(stream(), spoilt); });
+  for (const std::string& word : GetParam().words) EXPECT_THAT(words, HasSubstr(word));
+  kernel.launch(stream(), args);
+  EXPECT_TRUE(call.matches_reference());
+}
+
+INSTANTIATE_TEST_SUITE_P(Decode, DecodeMisuses, ::testing::ValuesIn(decode_misuses()),
+                         [](const auto& test) { return std::string(test.param.name); });
+
+class Misuse : public GpuTest {};
+
+TEST_F(Misuse, AHeadDimThatIsNotSupportedSaysWhichAre) {
+  const std::string words = test::error_of(
+      ErrorCode::unsupported, [] { static_cast<void>(Gpu::runtime().forward({.head_dim_qk = 80, .head_dim_v = 80})); });
+  EXPECT_THAT(words, HasSubstr("head_dim_qk 80"));
+  EXPECT_THAT(words, HasSubstr("64, 128"));
+}
+
+TEST_F(Misuse, ADeviceThatDoesNotExistIsNamed) {
+  Options options = Options::from_environment();
+  options.device = 99;
+  const std::string words = test::error_of(ErrorCode::invalid_argument, [&] { const Runtime runtime(options); });
+  EXPECT_THAT(words, HasSubstr("99"));
+}
+
+}  // namespace
+}  // namespace kiln::testing

@@ -1,0 +1,175 @@
+#include "plan/plan.hpp"
+
+#include "support/expect_error.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+namespace kiln::plan {
+namespace {
+
+using test::error_of;
+using testing::AllOf;
+using testing::Contains;
+using testing::HasSubstr;
+
+KernelRequest request(KernelKind kind, int head_dim) {
+  return {.kind = kind, .config = {.head_dim_qk = head_dim, .head_dim_v = head_dim}};
+}
+
+// What each architecture gets without a tuned table: a change here is a change of every user's kernels.
+struct Expected {
+  KernelKind kind;
+  int head_dim;
+  int capability;
+  Tiling tiling;
+};
+
+class ReasonedTiling : public testing::TestWithParam<Expected> {};
+
+TEST_P(ReasonedTiling, IsWhatTheTableSays) {
+  const auto& expected = GetParam();
+  const auto device = reference_device(expected.capability);
+  const auto config = plan(request(expected.kind, expected.head_dim), device, {});
+  EXPECT_EQ(config.tiling, expected.tiling) << name_of(config);
+  EXPECT_EQ(config.capability, expected.capability);
+  EXPECT_LE(config.smem_bytes, device.smem_per_block);
+}
+
+INSTANTIATE_TEST_SUITE_P(Architectures, ReasonedTiling,
+                         testing::Values(Expected{KernelKind::forward, 64, 80, {64, 64, 4, 2, 3}},
+                                         Expected{KernelKind::forward, 64, 86, {64, 64, 4, 2, 2}},
+                                         Expected{KernelKind::forward, 64, 90, {64, 64, 4, 2, 3}},
+                                         Expected{KernelKind::forward, 128, 80, {128, 64, 8, 2, 1}},
+                                         Expected{KernelKind::forward, 128, 90, {128, 64, 8, 2, 1}},
+                                         Expected{KernelKind::decode, 64, 80, {16, 64, 4, 4, 2}},
+                                         Expected{KernelKind::decode, 128, 90, {16, 64, 4, 3, 2}}));
+
+class EveryDevice : public testing::TestWithParam<int> {};
+
+TEST_P(EveryDevice, HasATilingForEveryShippedRequestAndItIsACandidate) {
+  const auto device = reference_device(GetParam());
+  for (const auto kind : {KernelKind::forward, KernelKind::decode}) {
+    for (const int qk : {64, 128}) {
+      for (const int v : {64, 128}) {
+        KernelRequest wanted{.kind = kind, .config = {.head_dim_qk = qk, .head_dim_v = v}};
+        const auto config = plan(wanted, device, {});
+        const auto candidates = candidate_tilings(wanted, device);
+        EXPECT_EQ(candidates.front(), config.tiling);
+        EXPECT_EQ(std::ranges::count(candidates, config.tiling), 1) << "measured twice";
+        for (const auto& tiling : candidates) {
+          EXPECT_LE(with_tiling(wanted, device, tiling).smem_bytes, device.smem_per_block);
+        }
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Capabilities, EveryDevice,
+                         testing::ValuesIn(known_capabilities().begin(), known_capabilities().end()));
+
+TEST(Plan, TunedRowWinsOnItsOwnDeviceOnly) {
+  const auto device = reference_device(90);
+  const auto wanted = request(KernelKind::forward, 128);
+  const Tiling tuned{64, 64, 4, 2, 2};
+  TunedTable table;
+  table.set({.request = wanted,
+             .device = device.name,
+             .version = template_version(KernelKind::forward),
+             .tiling = tuned,
+             .measured = true});
+  EXPECT_EQ(plan(wanted, device, table).tiling, tuned);
+  auto other = device;
+  other.name = "NVIDIA H100";
+  EXPECT_NE(plan(wanted, other, table).tiling, tuned);
+}
+
+TEST(Plan, TunedRowOfAnOlderTemplateIsPassedOver) {
+  const auto device = reference_device(90);
+  const auto wanted = request(KernelKind::forward, 128);
+  TunedTable table;
+  table.set({.request = wanted,
+             .device = device.name,
+             .version = template_version(KernelKind::forward) - 1,
+             .tiling = {64, 64, 4, 2, 2}});
+  EXPECT_EQ(plan(wanted, device, table).tiling, reasoned_tiling(wanted, device));
+}
+
+TEST(Plan, AlignmentSharesATunedRow) {
+  const auto device = reference_device(90);
+  auto wanted = request(KernelKind::forward, 64);
+  wanted.config.causal = true;
+  const Tiling tuned{64, 64, 4, 2, 2};
+  TunedTable table;
+  table.set({.request = wanted, .device = device.name, .version = template_version(wanted.kind), .tiling = tuned});
+  wanted.config.alignment = Alignment::top_left;
+  EXPECT_EQ(plan(wanted, device, table).tiling, tuned);
+}
+
+TEST(Plan, RefusesByNameAndLimit) {
+  const auto device = reference_device(90);
+  EXPECT_THAT(error_of(ErrorCode::unsupported, [&] { (void)plan(request(KernelKind::forward, 80), device, {}); }),
+              AllOf(HasSubstr("head_dim_qk 80"), HasSubstr("64, 128")));
+  auto value_dim = request(KernelKind::decode, 64);
+  value_dim.config.head_dim_v = 0;
+  EXPECT_THAT(error_of(ErrorCode::unsupported, [&] { (void)plan(value_dim, device, {}); }), HasSubstr("head_dim_v 0"));
+  auto old = device;
+  old.capability = 75;
+  EXPECT_THAT(error_of(ErrorCode::unsupported, [&] { (void)plan(request(KernelKind::forward, 64), old, {}); }),
+              AllOf(HasSubstr("7.5"), HasSubstr("8.0")));
+  EXPECT_THAT(error_of(ErrorCode::unsupported, [] { (void)reference_device(70); }),
+              AllOf(HasSubstr("7.0"), HasSubstr("80"), HasSubstr("121")));
+}
+
+TEST(Plan, RefusesATilingThatCannotExist) {
+  const auto device = reference_device(86);
+  const auto wanted = request(KernelKind::forward, 128);
+  EXPECT_THAT(error_of(ErrorCode::unsupported, [&] { (void)with_tiling(wanted, device, {100, 64, 8, 2, 1}); }),
+              HasSubstr("100x64"));
+  EXPECT_THAT(error_of(ErrorCode::unsupported, [&] { (void)with_tiling(wanted, device, {128, 128, 8, 3, 1}); }),
+              AllOf(HasSubstr("shared memory"), HasSubstr("RTX 3090"), HasSubstr("101376")));
+}
+
+TEST(Plan, ADeviceWithTooLittleSharedMemorySaysSo) {
+  auto device = reference_device(86);
+  device.smem_per_block = 1 << 10;
+  EXPECT_THAT(error_of(ErrorCode::unsupported, [&] { (void)plan(request(KernelKind::forward, 64), device, {}); }),
+              AllOf(HasSubstr("1024"), HasSubstr("RTX 3090")));
+}
+
+TEST(DefaultSplits, FillTheDeviceWithoutExceedingTheKeys) {
+  const auto device = reference_device(90);
+  const auto config = plan(request(KernelKind::decode, 128), device, {});
+  const int room = device.sm_count * config.tiling.ctas_per_sm;
+  EXPECT_EQ(default_splits(config, device, 1, 32, 8, 1 << 20), room / 8);
+  EXPECT_EQ(default_splits(config, device, 1, 32, 8, config.tiling.tile_n * 3), 3) << "never more than key tiles";
+  EXPECT_EQ(default_splits(config, device, 1000, 32, 8, 1 << 20), 1) << "the batch fills it";
+  EXPECT_EQ(default_splits(config, device, 1, 1, 1, 1 << 30), 256) << "bounded for the merge";
+  EXPECT_EQ(default_splits(config, device, 1, 64, 1, 1 << 20), room / 4) << "64 heads are four row tiles";
+}
+
+TEST(DefaultSplits, AreDefinedForEmptyCalls) {
+  const auto device = reference_device(90);
+  const auto config = plan(request(KernelKind::decode, 128), device, {});
+  EXPECT_EQ(default_splits(config, device, 0, 8, 8, 1024), 1);
+  EXPECT_EQ(default_splits(config, device, 1, 8, 8, 0), 1);
+}
+
+TEST(Names, TellConfigsApart) {
+  const auto device = reference_device(90);
+  auto wanted = request(KernelKind::forward, 128);
+  EXPECT_EQ(name_of(plan(wanted, device, {})), "forward_bf16_d128_m128n64w8s2c1_sm90");
+  wanted.config = {.dtype = DType::f16,
+                   .head_dim_qk = 128,
+                   .head_dim_v = 64,
+                   .causal = true,
+                   .alignment = Alignment::top_left,
+                   .window = Window::sliding};
+  EXPECT_EQ(name_of(plan(wanted, device, {})), "forward_f16_d128x64_causal_topleft_window_m128n64w8s2c1_sm90");
+  EXPECT_EQ(to_string(wanted.config), "f16 d128/64 causal window top-left");
+}
+
+}  // namespace
+}  // namespace kiln::plan
