@@ -29,6 +29,15 @@ def commit() -> str:
     return given or _output("git", "describe", "--always", "--dirty", "--abbrev=12") or "unknown"
 
 
+def command() -> str:
+    """How this was run, less where the result was put."""
+    words = [Path(sys.executable).name, *sys.argv]
+    if "--out" in words:
+        at = words.index("--out")
+        del words[at : at + 2]
+    return " ".join(words)
+
+
 def write(part: str, *, device: str, versions: dict[str, str], rows: list[dict], folder: Path | None = None) -> Path:
     path = (folder or HERE / "results") / f"{part}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,7 +46,7 @@ def write(part: str, *, device: str, versions: dict[str, str], rows: list[dict],
         "driver": driver_version(),
         "versions": versions,
         "commit": commit(),
-        "command": " ".join([Path(sys.executable).name, *sys.argv]),
+        "command": command(),
         "rows": rows,
     }
     path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")

@@ -45,9 +45,9 @@ check_lint() {
   fi
 }
 
-# sanitized PRESET TARGET [ctest option...]: builds in build/PRESET and runs tests there.
+# sanitized PRESET LABELS TARGET...: builds targets in build/PRESET and runs the tests with these labels.
 sanitized() {
-  local preset=$1 target=$2
+  local preset=$1 labels=$2
   local -a fixed_addresses=()
   shift 2
   # ThreadSanitizer's shadow memory does not fit every random layout of addresses.
@@ -55,20 +55,20 @@ sanitized() {
     fixed_addresses=(setarch "$(uname -m)" -R)
   fi
   step "$preset-configure" configure "build/$preset" --preset "$preset" -DKILN_BUILD_BENCH=OFF
-  step "$preset-build" cmake --build "build/$preset" -j "$jobs" --target "$target"
+  step "$preset-build" cmake --build "build/$preset" -j "$jobs" --target "$@"
   step "$preset-tests" "${fixed_addresses[@]}" ctest --test-dir "build/$preset" -j "$jobs" --output-on-failure \
-    --no-tests=error "$@"
+    --no-tests=error -L "$labels" -LE gpu
   grep 'tests passed' "$step_logs/$preset-tests.log"
 }
 
 check_asan() {
   export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1
-  sanitized asan all
+  sanitized asan . host_tests
 }
 
 check_tsan() {
   export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
-  sanitized tsan threaded_tests -L '^(cache|api|jit|cuda)$'
+  sanitized tsan '^(cache|api|jit|cuda)$' test_cache test_api test_jit test_cuda
 }
 
 step setup scripts/setup.sh --check

@@ -47,6 +47,10 @@ def why_unusable(path: str) -> str | None:
         return "nvrtcVersion failed"
     if (major.value, minor.value) < LEAST_VERSION:
         return f"version {major.value}.{minor.value} is older than {LEAST_VERSION[0]}.{LEAST_VERSION[1]}"
+    # NVRTC opens its builtins by their bare name, which finds nothing in a wheel unless they are open already.
+    builtins = pathlib.Path(path).with_name(f"libnvrtc-builtins.so.{major.value}.{minor.value}")
+    if builtins.exists():
+        ctypes.CDLL(str(builtins))
     program = ctypes.c_void_p()
     source = b'extern "C" __global__ void probe() {}'
     if nvrtc.nvrtcCreateProgram(ctypes.byref(program), source, b"probe.cu", 0, None, None) != 0:

@@ -19,10 +19,10 @@ void print(base::Json::Object object) { std::printf("%s\n", base::Json(std::move
 
 void nvrtc(int capability) {
   const auto start = Clock::now();
-  const auto compiler = jit::Compiler::load(*jit::find_compiler({}));
-  compiler->compile("extern \"C\" __global__ void empty() {}", "empty.cu", "empty",
-                    jit::compile_options(fmt::format("sm_{}", capability)));
-  print({{"ms", milliseconds_since(start)}});
+  const auto compiler = load_compiler();
+  const auto binary = compiler->compile("extern \"C\" __global__ void empty() {}", "empty.cu", "empty",
+                                        jit::compile_options(fmt::format("sm_{}", capability)));
+  print({{"ms", milliseconds_since(start)}, {"bytes", static_cast<std::int64_t>(binary.image.size())}});
 }
 
 void race(int capability, const std::string& folder) {
@@ -44,12 +44,12 @@ class SmallProblem {
   static constexpr int kDim = 128;
 
   explicit SmallProblem(const std::shared_ptr<const cuda::Driver>& driver) {
-    for (int part = 0; part < 3; ++part)
+    for (std::size_t part = 0; part < 3; ++part)
       for (int i = 0; i < kLength * kDim; ++i) {
-        const auto value = static_cast<float>((i * (part + 3) + i / kDim * 5) % 7 - 3);
+        const auto value = static_cast<float>((i * (static_cast<int>(part) + 3) + i / kDim * 5) % 7 - 3);
         host_[part].push_back(static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(value) >> 16U));
       }
-    for (int part = 0; part < 3; ++part)
+    for (std::size_t part = 0; part < 3; ++part)
       device_[part] = cuda::DeviceBuffer::of(driver, std::span<const std::uint16_t>(host_[part]));
     device_[3] = cuda::DeviceBuffer(driver, host_[0].size() * 2);
   }
@@ -70,8 +70,8 @@ class SmallProblem {
   [[nodiscard]] bool right() const {
     std::vector<std::uint16_t> out(host_[0].size());
     device_[3].download(std::as_writable_bytes(std::span(out)));
-    const auto value = [&](int part, int row, int c) {
-      return bf16_value(host_[part][static_cast<std::size_t>(row * kDim + c)]);
+    const auto value = [&](std::size_t part, int row, int c) {
+      return bf16_value(host_[part][static_cast<std::size_t>(row) * kDim + static_cast<std::size_t>(c)]);
     };
     for (int c = 0; c < kDim; ++c) {
       double sum = 0;

@@ -33,18 +33,19 @@ CompileTime time_compile(const Work& work) {
 }
 
 CompileTime time_yardstick(int capability) {
-  const auto compiler = jit::Compiler::load(*jit::find_compiler({}));
+  const auto compiler = load_compiler();
   const auto options = jit::compile_options(fmt::format("sm_{}", capability));
-  return time_compile([&] { compiler->compile(kYardstick, "yardstick.cu", "yardstick", options); });
+  return time_compile([&] { static_cast<void>(compiler->compile(kYardstick, "yardstick.cu", "yardstick", options)); });
 }
 
 /// Everything compiled `copies` times on all cores, against the sum of the times alone.
 Figure parallel(const Setup& setup, const api::Builder& builder, double sum_alone_ms) {
+  constexpr int kRounds = 8;  // jobs a core, so that the cores idle at the end weigh little
   const auto requests = usual_requests();
-  const int copies = 1 + 3 * setup.cores / static_cast<int>(requests.size());
+  const int copies = 1 + kRounds * setup.cores / static_cast<int>(requests.size());
   std::vector<api::Job> jobs;
-  for (int copy = 0; copy < copies; ++copy)
-    for (const KernelRequest& request : requests)
+  for (const KernelRequest& request : requests)
+    for (int copy = 0; copy < copies; ++copy)
       jobs.emplace_back(
           [&builder, request, &setup] { static_cast<void>(builder.compile(config_of(request, setup.capability))); });
   const std::clock_t cpu = std::clock();  // of all threads

@@ -81,8 +81,10 @@ Figures launch_figures(const Setup& setup) {
   const cuda::StreamHandle stream(driver);
   constexpr int kLength = 16;
   constexpr int kDim = 128;
-  const cuda::DeviceBuffer memory(driver, 4 * kLength * kDim * 2);
-  const auto part = [&](int index) { return static_cast<std::byte*>(memory.data()) + index * kLength * kDim * 2; };
+  const cuda::DeviceBuffer memory(driver, std::size_t{4} * kLength * kDim * 2);
+  const auto part = [&](int index) {
+    return static_cast<std::byte*>(memory.data()) + std::ptrdiff_t{index} * kLength * kDim * 2;
+  };
   const Strides strides = Strides::bshd(kLength, 1, kDim);
   const ForwardArgs args{.q = {part(0), strides},
                          .k = {part(1), strides},

@@ -7,7 +7,7 @@
 #include <kiln/version.hpp>
 
 #include <cstdio>
-#include <stdlib.h>
+#include <stdlib.h>  // NOLINT(modernize-deprecated-headers): mkdtemp
 #include <string>
 #include <system_error>
 #include <thread>

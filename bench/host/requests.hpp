@@ -1,8 +1,10 @@
 #pragma once
 
 #include "api/builder.hpp"
+#include "base/fail.hpp"
 #include "base/log.hpp"
 #include "host/figure.hpp"
+#include "jit/compiler.hpp"
 #include "plan/plan.hpp"
 
 #include <kiln/kiln.hpp>
@@ -38,6 +40,12 @@ inline Options cold_options(const Setup& setup) {
   options.cache_dir = std::filesystem::path{};
   options.cuda_path = setup.cuda_path;
   return options;
+}
+
+inline std::shared_ptr<const jit::Compiler> load_compiler() {
+  const auto file = jit::find_compiler({});
+  if (!file) base::fail(ErrorCode::compile, "NVRTC was not found");
+  return jit::Compiler::load(*file);
 }
 
 inline api::Builder make_builder(const Options& options) { return {options, base::Logger(LogLevel::warning, {})}; }

@@ -90,7 +90,8 @@ struct ForwardArgs {
   int window_right = -1;         ///< keys visible after it; −1: all (Window::sliding only)
 };
 
-/// One decode call: one new query token per sequence against a cache of keys and values.
+/// One decode call: one new query token per sequence against a cache of keys and values. The query stands
+/// at the last valid key, so a config's `causal` and `alignment` make no difference.
 struct DecodeArgs {
   Input q{};             ///< [batch, heads_q, head_dim_qk]; strides.row is not used
   Input k_cache{};       ///< [batch, max_len_k, heads_kv, head_dim_qk]

@@ -1,25 +1,25 @@
 #pragma once
 
+#include "base/sharded_counter.hpp"
 #include "cuda/driver.hpp"
 #include "plan/device_info.hpp"
 #include "plan/kernel_config.hpp"
 
 #include <kiln/runtime.hpp>
 
-#include <atomic>
 #include <memory>
 
 namespace kiln::detail {
 
 /// What a Runtime counts. Outlives it as long as a handle does.
 struct Counters {
-  std::atomic<std::uint64_t> memory_hits = 0;
-  std::atomic<std::uint64_t> precompiled_hits = 0;
-  std::atomic<std::uint64_t> disk_hits = 0;
-  std::atomic<std::uint64_t> compiles = 0;
-  std::atomic<std::uint64_t> launches = 0;
-  std::atomic<std::uint64_t> compile_us = 0;
-  std::atomic<std::uint64_t> load_us = 0;
+  base::ShardedCounter memory_hits;
+  base::ShardedCounter precompiled_hits;
+  base::ShardedCounter disk_hits;
+  base::ShardedCounter compiles;
+  base::ShardedCounter launches;
+  base::ShardedCounter compile_us;
+  base::ShardedCounter load_us;
 };
 
 /// A kernel in the driver's hands, with all that a launch needs.
@@ -39,7 +39,7 @@ class LoadedKernel {
   [[nodiscard]] const KernelInfo& info() const noexcept { return info_; }
 
  private:
-  void count_launch() const noexcept { counters_->launches.fetch_add(1, std::memory_order_relaxed); }
+  void count_launch() const noexcept { counters_->launches.add(); }
   [[nodiscard]] int splits(const DecodeArgs& args) const;
 
   KernelInfo info_;

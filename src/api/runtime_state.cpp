@@ -60,7 +60,7 @@ RuntimeState::RuntimeState(const Options& options)
 
 const RuntimeState::KernelPtr& RuntimeState::get(const KernelRequest& request, Stream stream) {
   if (const auto* kernel = kernels_.find(request)) {
-    counters_->memory_hits.fetch_add(1, std::memory_order_relaxed);
+    counters_->memory_hits.add();
     return *kernel;
   }
   for (;;) {
@@ -79,15 +79,15 @@ RuntimeState::KernelPtr RuntimeState::load(const KernelRequest& request, Stream 
   const auto& entry = built.entry;
   const bool compiled = built.origin == Origin::compiled;
   if (compiled) {
-    counters_->compiles.fetch_add(1, std::memory_order_relaxed);
-    counters_->compile_us.fetch_add(static_cast<std::uint64_t>(entry.compile_ms * 1e3), std::memory_order_relaxed);
+    counters_->compiles.add();
+    counters_->compile_us.add(static_cast<std::uint64_t>(entry.compile_ms * 1e3));
   } else {
     auto& hits = built.origin == Origin::disk ? counters_->disk_hits : counters_->precompiled_hits;
-    hits.fetch_add(1, std::memory_order_relaxed);
+    hits.add();
   }
   const auto start = Clock::now();
   auto module = std::make_unique<const cuda::Module>(driver_, entry.image, entry.entry, config.smem_bytes, device_);
-  counters_->load_us.fetch_add(microseconds_since(start), std::memory_order_relaxed);
+  counters_->load_us.add(microseconds_since(start));
   return std::make_shared<const LoadedKernel>(KernelInfo{.request = request,
                                                          .target = entry.target,
                                                          .kernel_id = entry.kernel_id,
@@ -121,13 +121,13 @@ void RuntimeState::prepare(std::span<const KernelRequest> requests, const Progre
 
 Stats RuntimeState::stats() const {
   constexpr double kMillisecondsPerMicrosecond = 1e-3;
-  return {.memory_hits = counters_->memory_hits,
-          .precompiled_hits = counters_->precompiled_hits,
-          .disk_hits = counters_->disk_hits,
-          .compiles = counters_->compiles,
-          .launches = counters_->launches,
-          .compile_ms = static_cast<double>(counters_->compile_us) * kMillisecondsPerMicrosecond,
-          .load_ms = static_cast<double>(counters_->load_us) * kMillisecondsPerMicrosecond};
+  return {.memory_hits = counters_->memory_hits.sum(),
+          .precompiled_hits = counters_->precompiled_hits.sum(),
+          .disk_hits = counters_->disk_hits.sum(),
+          .compiles = counters_->compiles.sum(),
+          .launches = counters_->launches.sum(),
+          .compile_ms = static_cast<double>(counters_->compile_us.sum()) * kMillisecondsPerMicrosecond,
+          .load_ms = static_cast<double>(counters_->load_us.sum()) * kMillisecondsPerMicrosecond};
 }
 
 }  // namespace kiln::detail

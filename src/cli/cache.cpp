@@ -43,7 +43,7 @@ base::Json::Object to_json(const StoredFile& file) {
 void list(const Common& common, const std::vector<StoredFile>& files) {
   if (common.json) {
     base::Json::Array rows;
-    for (const StoredFile& file : files) rows.push_back(to_json(file));
+    for (const StoredFile& file : files) rows.emplace_back(to_json(file));
     print_json(rows);
     return;
   }
@@ -109,7 +109,7 @@ ExitCode verify(const Common& common, const std::vector<StoredFile>& files) {
   base::Json::Array damaged;
   for (const StoredFile& file : files) {
     if (file.entry) continue;
-    damaged.push_back(to_json(file));
+    damaged.emplace_back(to_json(file));
     if (!common.json) print(fmt::format("{}: {}\n", file.path.string(), file.damage));
   }
   const std::size_t bad = damaged.size();

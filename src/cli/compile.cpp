@@ -81,13 +81,13 @@ base::Json json_of(const std::vector<Outcome>& outcomes) {
   base::Json::Array rows;
   for (const Outcome& outcome : outcomes) {
     if (outcome.error) {
-      rows.push_back(base::Json::Object{{"name", plan::name_of(outcome.config)}, {"error", outcome.error->what()}});
+      rows.emplace_back(base::Json::Object{{"name", plan::name_of(outcome.config)}, {"error", outcome.error->what()}});
       continue;
     }
     base::Json::Object row = to_json(outcome.entry);
     row["image_bytes"] = outcome.entry.image.size();
     row["warnings"] = base::Json::Array(outcome.warnings.begin(), outcome.warnings.end());
-    rows.push_back(std::move(row));
+    rows.emplace_back(std::move(row));
   }
   return rows;
 }

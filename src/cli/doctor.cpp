@@ -147,10 +147,10 @@ void print_findings(const Common& common, const std::vector<Finding>& findings) 
   if (common.json) {
     base::Json::Array rows;
     for (const Finding& finding : findings) {
-      rows.push_back(base::Json::Object{{"subject", finding.subject},
-                                        {"state", to_string(finding.state)},
-                                        {"detail", finding.detail},
-                                        {"advice", finding.advice}});
+      rows.emplace_back(base::Json::Object{{"subject", finding.subject},
+                                           {"state", to_string(finding.state)},
+                                           {"detail", finding.detail},
+                                           {"advice", finding.advice}});
     }
     print_json(base::Json::Object{{"version", version()}, {"findings", std::move(rows)}});
     return;

@@ -123,7 +123,7 @@ ExitCode precompile(const Common& common, const PrecompileArguments& arguments) 
     });
   }
   print_summary(common, arguments, work.tally(), total);
-  if (work.tally().first_error) throw Error(*work.tally().first_error);
+  if (const auto& error = work.tally().first_error) throw Error(*error);
   return InterruptGuard::interrupted() ? ExitCode::interrupted : ExitCode::ok;
 }
 

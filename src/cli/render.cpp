@@ -20,7 +20,7 @@ ExitCode render(const Common& common, const RenderArguments& arguments) {
       base::write_file_atomic(*arguments.output / source.name, source.text);
     }
     if (common.json) {
-      shown.push_back(base::Json::Object{{"name", source.name}, {"entry", source.entry}, {"source", source.text}});
+      shown.emplace_back(base::Json::Object{{"name", source.name}, {"entry", source.entry}, {"source", source.text}});
     } else if (arguments.output) {
       print((*arguments.output / source.name).string() + "\n");
     } else {

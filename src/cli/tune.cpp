@@ -13,6 +13,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <utility>
 
 namespace kiln::cli {
 namespace {
@@ -64,8 +67,8 @@ std::string note_for(const tune::TuneResult& result, std::span<const tune::Probl
                      shapes);
 }
 
-plan::TunedRow row_for(const tune::TuneResult& result, const tune::Gpu& gpu, std::span<const tune::Problem> problems) {
-  const Candidate& winner = result.candidates[*result.winner];
+plan::TunedRow row_for(const tune::TuneResult& result, const Candidate& winner, const tune::Gpu& gpu,
+                       std::span<const tune::Problem> problems) {
   return {.request = problems.front().request,
           .device = gpu.info().name,
           .version = plan::template_version(problems.front().request.kind),
@@ -78,12 +81,11 @@ plan::TunedRow row_for(const tune::TuneResult& result, const tune::Gpu& gpu, std
 /// Indices of candidates, fastest first, then those that dropped out.
 std::vector<std::size_t> ranking(const tune::TuneResult& result) {
   std::vector<std::size_t> order(result.candidates.size());
-  for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-  const auto key = [&](std::size_t i) {
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::ranges::sort(order, {}, [&](std::size_t i) {
     const Candidate& candidate = result.candidates[i];
-    return candidate.times.empty() ? INFINITY : tune::score(candidate.times);
-  };
-  std::ranges::stable_sort(order, {}, key);
+    return std::pair(candidate.times.empty() ? INFINITY : tune::score(candidate.times), i);
+  });
   return order;
 }
 
@@ -125,9 +127,9 @@ base::Json to_json(const KernelRequest& request, const tune::TuneResult& result)
                            {"incumbent", i == result.incumbent}};
     if (!candidate.why.empty()) row["why"] = candidate.why;
     base::Json::Array medians;
-    for (const tune::Summary& time : candidate.times) medians.push_back(time.median);
+    for (const tune::Summary& time : candidate.times) medians.emplace_back(time.median);
     if (!candidate.times.empty()) row["microseconds"] = std::move(medians);
-    rows.push_back(std::move(row));
+    rows.emplace_back(std::move(row));
   }
   base::Json::Object json = plan::to_json(request);
   json["candidates"] = std::move(rows);
@@ -176,8 +178,8 @@ ExitCode tune(const Common& common, const TuneArguments& arguments) {
     StepProgress progress(common.terminal);
     const auto result = tune::tune(gpu, builder, timer, table, problems[i], settings, std::ref(progress));
     progress.close();
-    if (result.winner) {
-      table.set(row_for(result, gpu, problems[i]));
+    if (const auto winner = result.winner) {
+      table.set(row_for(result, result.candidates[*winner], gpu, problems[i]));
       // After each request: whoever interrupts a long night keeps what was found.
       if (!arguments.dry_run) base::write_file_atomic(path, table.dump());
     }

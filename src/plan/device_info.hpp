@@ -7,7 +7,7 @@ namespace kiln::plan {
 
 /// What planning needs to know of a GPU.
 struct DeviceInfo {
-  std::string name{};    ///< "NVIDIA H200"
+  std::string name{};  ///< "NVIDIA H200"
   int capability = 0;  ///< compute capability × 10: 90 for 9.0
   int sm_count = 0;
   int smem_per_block = 0;  ///< bytes a block may use after opting in

@@ -6,6 +6,14 @@
 
 namespace kiln::plan {
 
+KernelRequest canonical(KernelRequest request) {
+  auto& config = request.config;
+  if (request.kind == KernelKind::decode) config.causal = false;
+  const bool has_diagonal = config.causal || config.window == Window::sliding;
+  if (request.kind == KernelKind::decode || !has_diagonal) config.alignment = Alignment::bottom_right;
+  return request;
+}
+
 std::string name_of(const KernelConfig& config) {
   const auto& attention = config.request.config;
   const auto& tiling = config.tiling;

@@ -28,6 +28,10 @@ struct KernelConfig {
   auto operator<=>(const KernelConfig&) const = default;
 };
 
+/// The request without what makes no difference to it, so that equal kernels are one: a single decode query
+/// sees every key whether causal or not, and only a diagonal or a window has an alignment.
+KernelRequest canonical(KernelRequest request);
+
 /// "forward_bf16_d128_causal_sm90": names files and says what a kernel is.
 std::string name_of(const KernelConfig& config);
 

@@ -83,12 +83,15 @@ Tiling reasoned_tiling(const KernelRequest& request, const DeviceInfo& device) {
   const int widest = std::max(config.head_dim_qk, config.head_dim_v);
   std::vector<Tiling> by_preference;
   if (request.kind == KernelKind::forward) {
+    // Four warps of 32 rows read each K and V tile half as often as eight of 16, and 168 registers hold S and O of
+    // 64 columns: three blocks fill an SM, two where shared memory is short.
     if (widest <= 64) {
-      // Three blocks of 168 registers a thread fill the register file; two where shared memory is short.
-      by_preference = {{64, 64, 4, 2, 3}, {64, 64, 4, 2, 2}};
+      by_preference = {{128, 64, 4, 2, 3}, {128, 64, 4, 2, 2}};
+    } else if (config.window == Window::none) {
+      // The same with O of 128 columns takes 255 registers: two blocks an SM, or eight warps in one.
+      by_preference = {{128, 64, 4, 2, 2}, {128, 64, 8, 2, 1}};
     } else {
-      // S and O of 16 rows a warp take some 230 registers: 8 warps an SM, in one block that reads K and V once.
-      by_preference = {{128, 64, 8, 2, 1}};
+      by_preference = {{128, 64, 8, 2, 1}};  // a second mask bound spills with four warps
     }
   } else {
     // Bytes in flight hide the memory's latency: as many stages as fit beside a second block.
@@ -127,7 +130,7 @@ KernelConfig with_tiling(const KernelRequest& request, const DeviceInfo& device,
                tiling.tile_m, tiling.tile_n, tiling.stages, tiling.ctas_per_sm, bytes, device.name,
                device.smem_per_block, device.smem_per_sm);
   }
-  return {.request = request, .capability = device.capability, .tiling = tiling, .smem_bytes = bytes};
+  return {.request = canonical(request), .capability = device.capability, .tiling = tiling, .smem_bytes = bytes};
 }
 
 KernelConfig plan(const KernelRequest& request, const DeviceInfo& device, const TunedTable& tuned) {

@@ -12,9 +12,10 @@ namespace kiln::plan {
 namespace {
 
 /// Requests that want the same tiling share a row: where the diagonal stands does not matter.
-KernelRequest bucket(KernelRequest request) {
-  request.config.alignment = Alignment::bottom_right;
-  return request;
+KernelRequest bucket(const KernelRequest& request) {
+  auto out = canonical(request);
+  out.config.alignment = Alignment::bottom_right;
+  return out;
 }
 
 int tiling_member(const base::Json& json, std::string_view key) {

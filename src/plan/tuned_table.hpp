@@ -19,7 +19,7 @@ int template_version(KernelKind kind);
 struct TunedRow {
   KernelRequest request{};
   std::string device{};  ///< "NVIDIA H200"
-  int version = 0;     ///< the template's, when it was measured
+  int version = 0;       ///< the template's, when it was measured
   Tiling tiling{};
   bool measured = false;    ///< false: reasoned, and `note` says how
   double microseconds = 0;  ///< of the problem tuned on, if measured

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <memory>
 #include <utility>
 
 namespace kiln::tune {
@@ -19,6 +20,14 @@ struct Runner {
   plan::KernelConfig config;
   cache::Entry entry;
   KernelPtr kernel;
+};
+
+/// A candidate that is being timed.
+struct Lane {
+  std::size_t candidate = 0;
+  std::unique_ptr<Call> call;
+  std::unique_ptr<Stopwatch> watch;
+  std::vector<double> samples;
 };
 
 void drop(Candidate& candidate, Candidate::Fate fate, std::string why) {
@@ -70,23 +79,21 @@ class Race {
   void time(Timer& timer, const Problem& problem, const TuneSettings& settings) {
     const int copies = request_.kind == KernelKind::decode ? copies_against_l2(problem, kDecodeCallsPerGraph) : 1;
     const DeviceTensors tensors(gpu_, problem, copies, settings.seed);
-    std::vector<std::optional<Call>> calls(runners_.size());
-    std::vector<std::optional<Stopwatch>> watches(runners_.size());
-    std::vector<std::vector<double>> samples(runners_.size());
+    std::vector<Lane> lanes;
     for_each_alive("warming up", [&](std::size_t i) {
-      calls[i].emplace(gpu_, runners_[i].kernel, tensors);
-      watches[i].emplace(gpu_, timer, *calls[i], L2::cold);
-      (void)watches[i]->sample();
+      Lane lane{.candidate = i,
+                .call = std::make_unique<Call>(gpu_, runners_[i].kernel, tensors),
+                .watch = {},
+                .samples = {}};
+      lane.watch = std::make_unique<Stopwatch>(gpu_, timer, *lane.call, L2::cold);
+      (void)lane.watch->sample();
+      lanes.push_back(std::move(lane));
     });
     for (int round = 0; round < settings.rounds; ++round) {
       progress_("timing " + shape_text(problem), round, settings.rounds);
-      for (std::size_t i = 0; i < runners_.size(); ++i) {
-        if (alive(result_.candidates[i])) samples[i].push_back(watches[i]->sample());
-      }
+      for (Lane& lane : lanes) lane.samples.push_back(lane.watch->sample());
     }
-    for (std::size_t i = 0; i < runners_.size(); ++i) {
-      if (alive(result_.candidates[i])) result_.candidates[i].times.push_back(summarize(samples[i]));
-    }
+    for (const Lane& lane : lanes) result_.candidates[lane.candidate].times.push_back(summarize(lane.samples));
   }
 
   TuneResult finish() {

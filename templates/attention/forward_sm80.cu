@@ -161,7 +161,7 @@ struct Position {
 
   /// Row in the block's tile of the lane's row r of block b.
   KILN_DEVICE i32 row(i32 b, i32 r) const {
-    return warp_row + b * kMmaM + accumulator_coordinate(lane, r * kRowsPerLane).row;
+    return warp_row + accumulator_coordinate(lane, 0).row + b * kMmaM + r * (kMmaM / kRowsPerLane);
   }
 };
 
@@ -202,8 +202,9 @@ class Consumer {
     Scores s;
     multiply_qk<config::kBf16>(s, q_, KeyTile(places_.k(stage_), ldmatrix_chunks_first(Position().lane)));
     if constexpr (kMasked) {
-      apply_mask<config::kSlidingWindow>(s, Position().lane, t * config::kTileN, [&](i32 b, i32 r) {
-        return tile_.band.of_row(tile_.row_begin + Position().row(b, r));
+      const Position at;
+      apply_mask<config::kSlidingWindow>(s, at.lane, t * config::kTileN, [&](i32 b, i32 r) {
+        return tile_.band.limits_of_row(tile_.row_begin + at.row(b, r));
       });
     }
     softmax_.update<kMasked>(s, o_);

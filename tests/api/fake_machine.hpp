@@ -1,7 +1,7 @@
 #pragma once
 
-#include "api/environment.hpp"
 #include "support/fake_cuda_control.hpp"
+#include "support/temp_folder.hpp"
 
 #include <kiln/kiln.hpp>
 
@@ -45,11 +45,11 @@ class FakeMachine : public testing::Test {
   }
 
   FakeCuda fake;
-  ScopedFolder folder;
+  TempFolder folder;
 
  private:
-  ScopedVariable use_fake_{"KILN_SHIM_FAKE", "1"};
-  ScopedVariable count_file_{"KILN_SHIM_COUNT", (folder.path() / "compiles").c_str()};
+  ScopedVariable use_fake_{"NVRTC_SHIM_FAKE", "1"};
+  ScopedVariable count_file_{"NVRTC_SHIM_COUNT", (folder.path() / "compiles").c_str()};
   std::mutex log_mutex_;
   std::vector<std::string> log_lines_;
 };

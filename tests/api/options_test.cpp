@@ -1,5 +1,5 @@
-#include "api/environment.hpp"
 #include "support/expect_error.hpp"
+#include "support/temp_folder.hpp"
 
 #include <kiln/options.hpp>
 
@@ -14,8 +14,8 @@ namespace kiln {
 namespace {
 
 using test::error_of;
-using test::ScopedFolder;
 using test::ScopedVariable;
+using test::TempFolder;
 using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
@@ -69,7 +69,7 @@ INSTANTIATE_TEST_SUITE_P(Cases, OptionsFromBadJson,
                          [](const auto& parameter) { return parameter.param.name; });
 
 TEST(OptionsFromFile, ReadsItAndNamesOneThatIsMissing) {
-  const ScopedFolder folder;
+  const TempFolder folder;
   const auto path = folder.path() / "kiln.json";
   std::ofstream(path) << R"({"device": 3})";
   EXPECT_EQ(Options::from_file(path).device, 3);

@@ -236,7 +236,7 @@ TEST_F(RuntimeTest, AWarmStartLoadsNoNvrtc) {
     (void)Runtime(options()).forward({});
   }
   // Were it loaded, asking its version would fail.
-  const ScopedVariable broken("KILN_SHIM_FAIL", "version");
+  const ScopedVariable broken("NVRTC_SHIM_FAIL", "version");
   const Runtime warm(options());
   EXPECT_EQ(warm.forward({}).info().origin, Origin::disk);
   EXPECT_THAT(error_of(ErrorCode::compile, [&] { (void)warm.forward({.causal = true}); }), HasSubstr("NVRTC"));
@@ -265,7 +265,7 @@ TEST_F(RuntimeTest, JitOffServesWhatIsKeptAndPrintsTheCommandForTheRest) {
       error_of(
           ErrorCode::missing_kernel,
           [&] { (void)runtime.decode({.dtype = DType::f16, .head_dim_qk = 64, .head_dim_v = 64, .causal = true}); }),
-      HasSubstr("kiln precompile --kind decode --dtype f16 --head-dim 64/64 --causal"));
+      HasSubstr("kiln precompile --kind forward --dtype f16 --head-dim 64/64 --causal"));
   EXPECT_EQ(compiles(), 1);
 }
 
@@ -302,7 +302,7 @@ TEST_F(RuntimeTest, AFailedCompileCarriesLogAndOptionsAndIsTriedAgain) {
   const FakeContext context(fake, 0);
   const Runtime runtime(options());
   {
-    const ScopedVariable broken("KILN_SHIM_FAIL", "compile");
+    const ScopedVariable broken("NVRTC_SHIM_FAIL", "compile");
     EXPECT_THAT(error_of(ErrorCode::compile, [&] { (void)runtime.forward({}); }),
                 AllOf(HasSubstr("forward_bf16_d128"), HasSubstr("sm_90"), HasSubstr("error")));
   }
@@ -358,7 +358,7 @@ TEST_F(RuntimeTest, SixteenThreadsOnOneColdKernelCompileOnce) {
     of_device.device = 0;
     return of_device;
   }());
-  const ScopedVariable slow("KILN_SHIM_DELAY_MS", "30");
+  const ScopedVariable slow("NVRTC_SHIM_DELAY_MS", "30");
   std::vector<std::jthread> threads;
   for (int i = 0; i < 16; ++i) {
     threads.emplace_back([&] {

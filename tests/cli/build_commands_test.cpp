@@ -63,11 +63,11 @@ INSTANTIATE_TEST_SUITE_P(
     Lacks, DoctorMisses,
     testing::Values(Lack{"driver", "KILN_CUDA_PATH", "/no/libcuda.so.1", "driver", "missing", 3},
                     Lack{"old_driver", "KILN_CUDA_PATH", FakeCuda::old_driver_path(), "driver", "missing", 3},
-                    Lack{"gpu", "KILN_FAKE_CUDA", "devices=0", "driver", "missing", 3},
-                    Lack{"new_enough_gpu", "KILN_FAKE_CUDA", "capability=75", "GPU 0", "note", 0},
+                    Lack{"gpu", "FAKE_CUDA", "devices=0", "driver", "missing", 3},
+                    Lack{"new_enough_gpu", "FAKE_CUDA", "capability=75", "GPU 0", "note", 0},
                     Lack{"nvrtc", "KILN_NVRTC_PATH", "/no/libnvrtc.so", "NVRTC", "missing", 3},
                     Lack{"whole_nvrtc", "KILN_NVRTC_PATH", KILN_NVRTC_SHIM_INCOMPLETE, "NVRTC", "missing", 3},
-                    Lack{"new_enough_nvrtc", "KILN_SHIM_FAIL", "old", "NVRTC", "missing", 3},
+                    Lack{"new_enough_nvrtc", "NVRTC_SHIM_FAIL", "old", "NVRTC", "missing", 3},
                     Lack{"cache_folder", "KILN_CACHE_DIR", "/dev/null/kiln", "cache", "not writable", 6},
                     Lack{"precompiled", "KILN_PRECOMPILED_DIR", "/no/folder", "precompiled", "missing", 3}),
     [](const auto& test) { return test.param.name; });
@@ -123,7 +123,7 @@ TEST_F(Tool, CompileNeedsNoDriver) {
 }
 
 TEST_F(Tool, SpillsAreWrongOnlyWhenStrict) {
-  variables["KILN_SHIM_SPILL"] = "16";
+  variables["NVRTC_SHIM_SPILL"] = "16";
   EXPECT_EQ(run({"compile"}).exit_code, 0);
   EXPECT_EQ(run({"compile", "--strict"}).exit_code, 1);
   variables.clear();
@@ -131,7 +131,7 @@ TEST_F(Tool, SpillsAreWrongOnlyWhenStrict) {
 }
 
 TEST_F(Tool, CompileFailureIsReported) {
-  variables["KILN_SHIM_FAIL"] = "compile";
+  variables["NVRTC_SHIM_FAIL"] = "compile";
   const ToolResult result = run({"compile", "--arch", "80,90", "--json"});
   EXPECT_EQ(result.exit_code, 4);
   ASSERT_EQ(result.json().as_array().size(), 2U);

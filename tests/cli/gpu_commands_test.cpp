@@ -36,14 +36,14 @@ TEST_P(Run, TimingAloneHasNothingToBeWrong) {
 }
 
 TEST_P(Run, ARefusedLaunchIsADriverError) {
-  variables["KILN_FAKE_CUDA"] = "fail=cuLaunchKernelEx:719";
+  variables["FAKE_CUDA"] = "fail=cuLaunchKernelEx:719";
   const ToolResult result = run({"run", "--kind", GetParam(), "--len-k", "64"});
   EXPECT_EQ(result.exit_code, 5);
   EXPECT_THAT(result.err, HasSubstr("719"));
 }
 
 TEST_P(Run, OutOfMemoryIsADriverError) {
-  variables["KILN_FAKE_CUDA"] = "memory=1000000";
+  variables["FAKE_CUDA"] = "memory=1000000";
   EXPECT_EQ(run({"run", "--kind", GetParam()}).exit_code, 5);
 }
 
@@ -126,7 +126,7 @@ class InProcess : public testing::Test {
   static plan::DeviceInfo device() { return cuda::Driver::load(FakeCuda::path())->device_info(0); }
 
   TempFolder folder;
-  ScopedVariable use_fake{"KILN_SHIM_FAKE", "1"};
+  ScopedVariable use_fake{"NVRTC_SHIM_FAKE", "1"};
 };
 
 TEST_F(InProcess, RunPassesRightNumbers) {

@@ -75,14 +75,14 @@ TEST_F(Precompile, AFolderThatCannotBeIsAnError) {
 }
 
 TEST_F(Precompile, OneFailureDoesNotStopTheOthers) {
-  variables["KILN_SHIM_FAIL"] = "compile";
+  variables["NVRTC_SHIM_FAIL"] = "compile";
   const ToolResult result = run({"precompile", manifest(), "-o", store, "--json"});
   EXPECT_EQ(result.exit_code, 4);
   EXPECT_EQ(result.json().at("failed").as_array().size(), 8U);
 }
 
 TEST_F(Precompile, InterruptedItLeavesAUsableFolder) {
-  variables["KILN_SHIM_DELAY_MS"] = "150";
+  variables["NVRTC_SHIM_DELAY_MS"] = "150";
   const pid_t process = start({"precompile", manifest(), "-o", store, "--jobs", "1", "--json"});
   while (compiles() < 2) std::this_thread::sleep_for(std::chrono::milliseconds(5));
   kill(process, SIGINT);
@@ -102,7 +102,7 @@ TEST_F(Precompile, InterruptedItLeavesAUsableFolder) {
 }
 
 TEST_F(Precompile, ReportsProgressInLinesWhereThereIsNoTerminal) {
-  variables["KILN_SHIM_DELAY_MS"] = "400";
+  variables["NVRTC_SHIM_DELAY_MS"] = "400";
   const ToolResult result = run({"precompile", manifest(), "-o", store, "--jobs", "2"});
   EXPECT_EQ(result.exit_code, 0);
   EXPECT_THAT(result.err, testing::ContainsRegex("compiling: [0-9]/8, [0-9.]+ s left"));

@@ -40,8 +40,8 @@ Tool::Variables Tool::environment() const {
   all["KILN_NVRTC_PATH"] = KILN_NVRTC_SHIM;
   all["KILN_CACHE_DIR"] = folder.path() / "cache";
   all["KILN_LOG"] = "error";  // the shim's own variables would be warned of
-  all["KILN_SHIM_FAKE"] = "1";
-  all["KILN_SHIM_COUNT"] = folder.path() / "compiles";
+  all["NVRTC_SHIM_FAKE"] = "1";
+  all["NVRTC_SHIM_COUNT"] = folder.path() / "compiles";
   for (const auto& [name, value] : variables) all[name] = value;
   std::erase_if(all, [](const auto& variable) { return variable.second.empty(); });
   return all;

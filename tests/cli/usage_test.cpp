@@ -8,7 +8,6 @@
 namespace kiln::test {
 namespace {
 
-using testing::EndsWith;
 using testing::HasSubstr;
 using testing::StartsWith;
 
@@ -114,7 +113,7 @@ TEST_F(Tool, WithoutDriverGpuCommandsSayWhatIsMissing) {
 }
 
 TEST_F(Tool, WithoutGpuTheySayThatToo) {
-  variables["KILN_FAKE_CUDA"] = "devices=0";
+  variables["FAKE_CUDA"] = "devices=0";
   EXPECT_EQ(run({"run"}).exit_code, 3);
 }
 

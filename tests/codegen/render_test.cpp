@@ -14,10 +14,10 @@
 namespace kiln::codegen {
 namespace {
 
+using test::error_of;
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
-using test::error_of;
 
 plan::KernelConfig sample_config() {
   plan::KernelConfig config;

@@ -1,4 +1,4 @@
-// The fake itself: what a whole-process test says in KILN_FAKE_CUDA, and what it reads in a cubin.
+// The fake itself: what a whole-process test says in FAKE_CUDA, and what it reads in a cubin.
 #include "cuda/fake_driver.hpp"
 #include "jit/compiler.hpp"
 
@@ -14,11 +14,11 @@ namespace {
 class FakeScript : public testing::Test {
  protected:
   ~FakeScript() override {
-    unsetenv("KILN_FAKE_CUDA");
+    unsetenv("FAKE_CUDA");
     FakeCuda();
   }
   static FakeCuda script(const std::string& text) {
-    setenv("KILN_FAKE_CUDA", text.c_str(), 1);
+    setenv("FAKE_CUDA", text.c_str(), 1);
     return {};
   }
 };

@@ -51,35 +51,32 @@ struct Call {
     workspace.resize(static_cast<std::size_t>(layout.bytes) / sizeof(Chunk));
   }
 
-  [[nodiscard]] int length(int b) const {
-    return std::clamp(c.lengths[static_cast<std::size_t>(b)], 0, c.max_len_k);
-  }
+  [[nodiscard]] int length(int b) const { return std::clamp(c.lengths[static_cast<std::size_t>(b)], 0, c.max_len_k); }
 
   void launch() {
     const auto layout = kiln::device::decode_workspace(batch, c.heads_q, c.kernel->head_dim_v, c.splits);
     char* base = reinterpret_cast<char*>(workspace.data());
-    const kiln::device::DecodeParams params{
-        .q = q.data(),
-        .k = k.data(),
-        .v = v.data(),
-        .o = o.data(),
-        .lse = lse.data(),
-        .lengths = c.lengths.data(),
-        .counters = reinterpret_cast<int*>(base + layout.counters),
-        .partial_o = reinterpret_cast<float*>(base + layout.partial_o),
-        .partial_lse = reinterpret_cast<float*>(base + layout.partial_lse),
-        .q_strides = q.strides,
-        .k_strides = k.strides,
-        .v_strides = v.strides,
-        .o_strides = o.strides,
-        .batch = batch,
-        .heads_q = c.heads_q,
-        .heads_kv = c.heads_kv,
-        .group = c.heads_q / c.heads_kv,
-        .max_len_k = c.max_len_k,
-        .splits = c.splits,
-        .window_left = c.left,
-        .scale_log2 = static_cast<float>(0.125 * std::numbers::log2e)};
+    const kiln::device::DecodeParams params{.q = q.data(),
+                                            .k = k.data(),
+                                            .v = v.data(),
+                                            .o = o.data(),
+                                            .lse = lse.data(),
+                                            .lengths = c.lengths.data(),
+                                            .counters = reinterpret_cast<int*>(base + layout.counters),
+                                            .partial_o = reinterpret_cast<float*>(base + layout.partial_o),
+                                            .partial_lse = reinterpret_cast<float*>(base + layout.partial_lse),
+                                            .q_strides = q.strides,
+                                            .k_strides = k.strides,
+                                            .v_strides = v.strides,
+                                            .o_strides = o.strides,
+                                            .batch = batch,
+                                            .heads_q = c.heads_q,
+                                            .heads_kv = c.heads_kv,
+                                            .group = c.heads_q / c.heads_kv,
+                                            .max_len_k = c.max_len_k,
+                                            .splits = c.splits,
+                                            .window_left = c.left,
+                                            .scale_log2 = static_cast<float>(0.125 * std::numbers::log2e)};
     c.kernel->run(&params, kiln::device::decode_schedule(batch, c.heads_q, c.heads_kv, c.splits).blocks());
   }
 
@@ -102,10 +99,10 @@ TEST_P(DecodeKernel, MatchesFloat64) {
   for (int b = 0; b < call.batch; ++b) {
     for (int h = 0; h < c.heads_q; ++h) {
       const int first = c.left < 0 ? 0 : std::max(call.length(b) - 1 - c.left, 0);
-      const auto expected = reference_row(call.q, call.k, call.v, b, 0, h, h * c.heads_kv / c.heads_q, call.length(b),
-                                          c.kernel->head_dim_qk, c.kernel->head_dim_v, 0.125,
-                                          [&](int j) { return j >= first; });
-      const float lse = call.lse[static_cast<std::size_t>(b * c.heads_q + h)];
+      const auto expected =
+          reference_row(call.q, call.k, call.v, b, 0, h, h * c.heads_kv / c.heads_q, call.length(b),
+                        c.kernel->head_dim_qk, c.kernel->head_dim_v, 0.125, [&](int j) { return j >= first; });
+      const float lse = call.lse.at(static_cast<unsigned>(b * c.heads_q + h));
       ASSERT_NO_FATAL_FAILURE(expect_row(call.o, lse, expected, c.kernel->bf16, b, 0, h));
     }
   }
@@ -118,6 +115,8 @@ TEST_P(DecodeKernel, RepeatsOnItsWorkspace) {
   call.launch();
   Tensor first = call.o;
   const std::vector<float> first_lse = call.lse;
+  call.o = Tensor(c.kernel->bf16, call.batch, 1, c.heads_q, c.kernel->head_dim_v);
+  call.lse.assign(call.lse.size(), NAN);
   call.launch();
   for (int b = 0; b < call.batch; ++b) {
     for (int h = 0; h < c.heads_q; ++h) {
@@ -133,7 +132,7 @@ const auto* const window = &decode_f16_d64_window;
 INSTANTIATE_TEST_SUITE_P(Emulated, DecodeKernel,
                          ::testing::Values(Case{"one_key", bf16, 1, 1, 1, {1}, 1},
                                            Case{"lengths_0_1_and_beyond", bf16, 4, 1, 130, {0, 1, -5, 9999, 64}, 3},
-                                           Case{"gqa_3_split", bf16, 6, 2, 700, {700, 65, 128}, 4},
+                                           Case{"gqa_3_split", bf16, 6, 2, 330, {330, 65, 128}, 4},
                                            Case{"mqa_20_two_row_tiles", bf16, 20, 1, 300, {300, 17}, 2},
                                            Case{"more_splits_than_tiles", bf16, 8, 1, 130, {130, 60}, 9},
                                            Case{"window_short", window, 2, 1, 400, {400, 63, 1, 0}, 3, 5},

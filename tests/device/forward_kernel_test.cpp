@@ -62,7 +62,7 @@ bool sees(const Case& c, int i, int j) {
   const int at = i + (kernel.align_top_left ? 0 : c.len_k - c.len_q);
   if (kernel.causal && j > at) return false;
   if (kernel.sliding_window && c.left >= 0 && j < at - c.left) return false;
-  return !(kernel.sliding_window && c.right >= 0 && j > at + c.right);
+  return !kernel.sliding_window || c.right < 0 || j <= at + c.right;
 }
 
 void launch_case(const Case& c, Tensor& q, Tensor& k, Tensor& v, Tensor& o, float* lse) {
@@ -91,10 +91,9 @@ TEST_P(ForwardKernel, MatchesFloat64) {
   for (int b = 0; b < c.batch; ++b) {
     for (int h = 0; h < c.heads_q; ++h) {
       for (int i = 0; i < c.len_q; ++i) {
-        const auto expected =
-            reference_row(q, k, v, b, i, h, h * c.heads_kv / c.heads_q, c.len_k, kernel.head_dim_qk, kernel.head_dim_v,
-                          c.scale, [&](int j) { return sees(c, i, j); });
-        const auto at = static_cast<std::size_t>((b * c.heads_q + h) * c.len_q + i);
+        const auto expected = reference_row(q, k, v, b, i, h, h * c.heads_kv / c.heads_q, c.len_k, kernel.head_dim_qk,
+                                            kernel.head_dim_v, c.scale, [&](int j) { return sees(c, i, j); });
+        const auto at = static_cast<unsigned>((b * c.heads_q + h) * c.len_q + i);
         ASSERT_NO_FATAL_FAILURE(expect_row(o, lse[at], expected, kernel.bf16, b, i, h));
       }
     }
@@ -106,25 +105,25 @@ const auto* const causal = &forward_bf16_d64_causal;
 const auto* const window = &forward_bf16_d128_window;
 const auto* const causal_window = &forward_f16_d64_128_causal_window;
 
-INSTANTIATE_TEST_SUITE_P(
-    Emulated, ForwardKernel,
-    ::testing::Values(Case{"one_query_one_key", full, 1, 1, 1, 1, 1},  //
-                      Case{"no_keys", full, 1, 2, 1, 5, 0},            //
-                      Case{"whole_tiles", full, 1, 1, 1, 128, 128},    //
-                      Case{"gqa_3_ragged_tiles", full, 2, 3, 1, 129, 65},
-                      Case{"negative_scale", full, 1, 1, 1, 17, 70, -1, -1, -0.125},
-                      Case{"scale_0", full, 1, 1, 1, 17, 70, -1, -1, 0.0},
-                      Case{"causal_square", causal, 1, 2, 2, 113, 113},
-                      Case{"causal_more_keys", causal, 1, 2, 1, 70, 203},
-                      Case{"causal_rows_without_keys", causal, 1, 1, 1, 150, 40},
-                      Case{"window_open", window, 1, 1, 1, 70, 70, -1, -1},
-                      Case{"window_0_0", window, 1, 1, 1, 65, 65, 0, 0},
-                      Case{"window_left_40_right_3", window, 1, 2, 2, 130, 150, 40, 3},
-                      Case{"window_right_only", window, 1, 1, 1, 64, 20, -1, 7},
-                      Case{"window_beyond_keys", window, 1, 1, 1, 100, 20, 5, 2},
-                      Case{"top_left_causal_window", causal_window, 1, 2, 1, 90, 120, 50, -1},
-                      Case{"top_left_rows_without_keys", causal_window, 1, 1, 1, 120, 33, 9, 4}),
-    [](const auto& test) { return test.param.name; });
+INSTANTIATE_TEST_SUITE_P(Emulated, ForwardKernel,
+                         ::testing::Values(Case{"one_query_one_key", full, 1, 1, 1, 1, 1},  //
+                                           Case{"no_keys", full, 1, 2, 1, 5, 0},            //
+                                           Case{"whole_tiles", full, 1, 1, 1, 128, 128},    //
+                                           Case{"gqa_3_ragged_tiles", full, 2, 3, 1, 33, 65},
+                                           Case{"two_query_tiles", full, 1, 1, 1, 129, 40},
+                                           Case{"negative_scale", full, 1, 1, 1, 17, 70, -1, -1, -0.125},
+                                           Case{"scale_0", full, 1, 1, 1, 17, 70, -1, -1, 0.0},
+                                           Case{"causal_square", causal, 1, 2, 2, 113, 113},
+                                           Case{"causal_more_keys", causal, 1, 2, 1, 70, 203},
+                                           Case{"causal_rows_without_keys", causal, 1, 1, 1, 150, 40},
+                                           Case{"window_open", window, 1, 1, 1, 70, 70, -1, -1},
+                                           Case{"window_0_0", window, 1, 1, 1, 65, 65, 0, 0},
+                                           Case{"window_left_40_right_3", window, 1, 2, 2, 130, 150, 40, 3},
+                                           Case{"window_right_only", window, 1, 1, 1, 64, 20, -1, 7},
+                                           Case{"window_beyond_keys", window, 1, 1, 1, 100, 20, 5, 2},
+                                           Case{"top_left_causal_window", causal_window, 1, 2, 1, 90, 120, 50, -1},
+                                           Case{"top_left_rows_without_keys", causal_window, 1, 1, 1, 120, 33, 9, 4}),
+                         [](const auto& test) { return test.param.name; });
 
 /// One key whose score is huge gets exactly its weight of 1, and nothing overflows.
 TEST(ForwardKernelScores, OneHugeScoreGivesExactlyV) {

@@ -1,21 +1,26 @@
 #include "device/emulator/machine.hpp"
 
-#include <ucontext.h>
-
 #include <cstring>
 #include <deque>
+#include <exception>
 #include <memory>
 #include <stdexcept>
+#include <ucontext.h>
 #include <vector>
 
 EmulatedIndex threadIdx;
 EmulatedIndex blockIdx;
+// What the kernels declare as their shared memory; as much as any GPU has.
+inline constexpr int kEmulatedSharedBytes = 232448;
+extern "C" {
 alignas(128) unsigned char smem_bytes[kEmulatedSharedBytes];
+}
 
 namespace emulator {
 namespace {
 
-constexpr std::size_t kStackBytes = 512 * 1024;
+// A sanitizer cleans a whole stack at every switch.
+constexpr std::size_t kStackBytes = 80 << 10;
 
 struct Copy {
   std::uint32_t dst;
@@ -48,7 +53,8 @@ struct Block {
   std::vector<Warp> warps;
   Meeting barrier;
   bool any[2] = {false, false};
-  int progress = 0;  // meetings completed
+  int progress = 0;  // meetings completed and threads finished
+  std::exception_ptr error;
 };
 
 Block* block = nullptr;
@@ -72,22 +78,51 @@ void meet(Meeting& meeting) {
 }
 
 void fiber_main() {
-  (*body)();
-  wait_copies(0);
+  try {
+    (*body)();
+    wait_copies(0);
+  } catch (...) {  // can't leave the fiber's stack
+    block->error = std::current_exception();
+  }
   self().done = true;
   ++block->progress;
   give_way();
 }
 
-bool run_once(Block& b) {
+/// Lets every fiber of a warp run until it waits.
+bool run_warp_once(std::size_t warp) {
   bool alive = false;
-  for (current = 0; current < b.fibers.size(); ++current) {
+  for (current = warp * kLanes; current < (warp + 1) * kLanes; ++current) {
     if (self().done) continue;
     alive = true;
     threadIdx.x = static_cast<unsigned>(current);
     swapcontext(&scheduler, &self().context);
   }
   return alive;
+}
+
+/// Runs each warp as far as it gets before the next one, first to last or last to first: warps are then
+/// as far apart as the barriers allow, so that a missing one shows.
+bool run_once(Block& b) {
+  bool alive = false;
+  for (std::size_t i = 0; i < b.warps.size(); ++i) {
+    const std::size_t warp = blockIdx.x % 2 == 0 ? i : b.warps.size() - 1 - i;
+    for (int before = -1; before != b.progress;) {
+      before = b.progress;
+      alive |= run_warp_once(warp);
+    }
+  }
+  return alive;
+}
+
+/// On its own, since getcontext returns twice as far as the compiler knows.
+[[gnu::noinline]] void prepare(Fiber& fiber) {
+  fiber.stack = std::unique_ptr<char[]>(new char[kStackBytes]);
+  getcontext(&fiber.context);
+  fiber.context.uc_stack.ss_sp = fiber.stack.get();
+  fiber.context.uc_stack.ss_size = kStackBytes;
+  fiber.context.uc_link = &scheduler;
+  makecontext(&fiber.context, fiber_main, 0);
 }
 
 void run_block(int threads) {
@@ -97,19 +132,14 @@ void run_block(int threads) {
   b.warps.resize(static_cast<std::size_t>(threads / kLanes));
   for (Warp& warp : b.warps) warp.meeting.size = kLanes;
   b.fibers.resize(static_cast<std::size_t>(threads));
-  for (Fiber& fiber : b.fibers) {
-    fiber.stack = std::make_unique<char[]>(kStackBytes);
-    getcontext(&fiber.context);
-    fiber.context.uc_stack.ss_sp = fiber.stack.get();
-    fiber.context.uc_stack.ss_size = kStackBytes;
-    fiber.context.uc_link = &scheduler;
-    makecontext(&fiber.context, fiber_main, 0);
-  }
+  for (Fiber& fiber : b.fibers) prepare(fiber);
   // What an earlier block left must not be taken for data: 0xffff is NaN in both 16-bit types.
   std::memset(smem_bytes, 0xff, kEmulatedSharedBytes);
   for (int before = -1; run_once(b); before = b.progress) {
+    if (b.error) std::rethrow_exception(b.error);
     if (b.progress == before) throw std::runtime_error("deadlock: no thread of the block can go on");
   }
+  if (b.error) std::rethrow_exception(b.error);
 }
 
 }  // namespace
@@ -169,7 +199,7 @@ std::uint32_t shared_address(const void* pointer) {
 }
 
 unsigned char* shared_pointer(std::uint32_t address) {
-  if (address + 16 > kEmulatedSharedBytes) throw std::runtime_error("outside of shared memory");
+  if (address >= kEmulatedSharedBytes) throw std::runtime_error("outside of shared memory");
   return smem_bytes + address;
 }
 

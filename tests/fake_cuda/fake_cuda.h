@@ -1,6 +1,6 @@
 // Controls of the fake libcuda: what it pretends to have, what shall fail, and what it was asked to do.
 //
-// A whole process is steered by KILN_FAKE_CUDA, a comma-separated list of
+// A whole process is steered by FAKE_CUDA, a comma-separated list of
 //   devices=2  capability=90  sms=132  memory=1073741824  version=13000  launch_ms=0.01
 //   fail=<function>:<CUresult>[:<after this many calls>[:<times>]]      (may be repeated)
 //   log=<file>: call counts, one "<function> <calls>" a line, and "launches <n>", written at exit

@@ -118,7 +118,7 @@ void State::reset() {
   shut_down = false;
   version = 13000;
   set_devices(2, 90);
-  if (const char* text = std::getenv("KILN_FAKE_CUDA")) apply_script(*this, text);
+  if (const char* text = std::getenv("FAKE_CUDA")) apply_script(*this, text);
 }
 
 void State::set_devices(int count, int capability) {

@@ -111,7 +111,7 @@ struct State {
   double clock_ms = 0;
   std::string log;
 
-  /// Frees all memory, forgets everything, then applies KILN_FAKE_CUDA.
+  /// Frees all memory, forgets everything, then applies FAKE_CUDA.
   void reset();
   void set_devices(int count, int capability);
   /// The script of a function; ends the process if the fake has none of this name.
@@ -125,7 +125,7 @@ struct State {
 
 State& state();
 
-/// What KILN_FAKE_CUDA asks for. Ends the process with a message on a bad value.
+/// What FAKE_CUDA asks for. Ends the process with a message on a bad value.
 void apply_script(State& state, std::string_view text);
 
 /// Counts a call and says what answers it before the function proper can: a scripted failure, a

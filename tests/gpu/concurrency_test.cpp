@@ -4,7 +4,7 @@
 
 #include <thread>
 
-namespace kiln::testing {
+namespace kiln::test {
 namespace {
 
 class Concurrency : public GpuTest {};
@@ -147,4 +147,4 @@ TEST_F(Concurrency, TwoDevicesServeTwoRuntimes) {
 }
 
 }  // namespace
-}  // namespace kiln::testing
+}  // namespace kiln::test

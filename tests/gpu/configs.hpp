@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-namespace kiln::testing {
+namespace kiln::test {
 
 inline constexpr std::array kDTypes = {DType::bf16, DType::f16};
 
@@ -43,4 +43,4 @@ inline AttentionConfig make_config(DType dtype, std::pair<int, int> dims, const 
           .window = mask.window};
 }
 
-}  // namespace kiln::testing
+}  // namespace kiln::test

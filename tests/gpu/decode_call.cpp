@@ -9,7 +9,7 @@
 #include <cmath>
 #include <ostream>
 
-namespace kiln::testing {
+namespace kiln::test {
 
 std::string name_of(const DecodeCase& test) {
   std::string name = name_of(test.config);
@@ -123,4 +123,4 @@ void DecodeCall::launch(Stream stream, const Runtime& runtime) {
   return lse_matches(truth, lse.download(), judge, repro());
 }
 
-}  // namespace kiln::testing
+}  // namespace kiln::test

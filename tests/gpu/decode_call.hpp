@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-namespace kiln::testing {
+namespace kiln::test {
 
 /// All that says what a decode test does.
 struct DecodeCase {
@@ -57,4 +57,4 @@ class DecodeCall {
   void spoil_tails(Tensor& cache) const;
 };
 
-}  // namespace kiln::testing
+}  // namespace kiln::test

@@ -4,9 +4,11 @@
 #include "support/pairwise.hpp"
 #include "support/random.hpp"
 
+#include <fmt/format.h>
+
 #include <set>
 
-namespace kiln::testing {
+namespace kiln::test {
 namespace {
 
 struct Lengths {
@@ -69,6 +71,27 @@ std::vector<DecodeCase> cover() {
   return cases;
 }
 
+/// Geometry that no list holds.
+std::vector<DecodeCase> random_cases() {
+  constexpr int kCount = 100;
+  Draw draw(kSeed + 1);
+  std::vector<DecodeCase> cases;
+  for (int i = 0; i < kCount; ++i) {
+    DecodeCase test;
+    test.config = make_config(draw.pick(kDTypes), draw.pick(kHeadDims), draw.pick(kDecodeMasks));
+    test.heads_kv = 1 + draw.below(4);
+    test.heads_q = test.heads_kv * (1 + draw.below(20));
+    test.max_len_k = 1 + draw.below(1 << (1 + draw.below(13)));
+    test.lengths.resize(std::size_t{1} + static_cast<std::size_t>(draw.below(6)));
+    for (std::int32_t& length : test.lengths) length = draw.below(test.max_len_k + 1);
+    test.layout = draw.pick(kLayouts);
+    test.num_splits = draw.below(2) == 0 ? 0 : 1 + draw.below(40);
+    if (test.config.window == Window::sliding) test.window_left = draw.below(test.max_len_k + 2) - 1;
+    cases.push_back(test);
+  }
+  return cases;
+}
+
 class DecodeCover : public GpuTest, public ::testing::WithParamInterface<DecodeCase> {
  protected:
   static void SetUpTestSuite() {
@@ -87,6 +110,9 @@ TEST_P(DecodeCover, MatchesTheReference) {
 
 INSTANTIATE_TEST_SUITE_P(Pairwise, DecodeCover, ::testing::ValuesIn(cover()),
                          [](const auto& test) { return name_of(test.param); });
+// The number keeps names apart where two draws are alike.
+INSTANTIATE_TEST_SUITE_P(Random, DecodeCover, ::testing::ValuesIn(random_cases()),
+                         [](const auto& test) { return fmt::format("n{}_{}", test.index, name_of(test.param)); });
 
 }  // namespace
-}  // namespace kiln::testing
+}  // namespace kiln::test

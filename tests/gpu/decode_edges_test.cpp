@@ -7,7 +7,7 @@
 #include <limits>
 #include <numeric>
 
-namespace kiln::testing {
+namespace kiln::test {
 namespace {
 
 class DecodeEdges : public GpuTest, public ::testing::WithParamInterface<DType> {
@@ -206,4 +206,4 @@ TEST_P(DecodeEdges, ACacheWithoutRoomGivesZeros) {
 }
 
 }  // namespace
-}  // namespace kiln::testing
+}  // namespace kiln::test

@@ -7,7 +7,7 @@
 
 #include <vector>
 
-namespace kiln::testing {
+namespace kiln::test {
 
 using cuda::check;
 
@@ -63,4 +63,4 @@ const void* current_context(const cuda::Driver& driver) {
   return context;
 }
 
-}  // namespace kiln::testing
+}  // namespace kiln::test

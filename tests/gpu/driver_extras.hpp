@@ -10,7 +10,7 @@ namespace kiln::cuda {
 class Driver;
 }
 
-namespace kiln::testing {
+namespace kiln::test {
 
 struct CapturedNodes {
   std::size_t kernels = 0;
@@ -36,4 +36,4 @@ class SecondContext {
 /// The context that is current on this thread.
 const void* current_context(const cuda::Driver& driver);
 
-}  // namespace kiln::testing
+}  // namespace kiln::test

@@ -8,7 +8,7 @@
 #include <cmath>
 #include <ostream>
 
-namespace kiln::testing {
+namespace kiln::test {
 
 std::string name_of(const AttentionConfig& config) {
   std::string name = config.dtype == DType::f16 ? "f16" : "bf16";
@@ -123,7 +123,9 @@ Problem ForwardCall::problem() const {
           .v = v.view()};
 }
 
-void ForwardCall::launch(Stream stream, const Runtime& runtime) { runtime.forward(test.config).launch(stream, args()); }
+void ForwardCall::launch(Stream stream, const Runtime& runtime) const {
+  runtime.forward(test.config).launch(stream, args());
+}
 
 ::testing::AssertionResult ForwardCall::matches_reference() {
   const Problem truth = problem();
@@ -135,4 +137,4 @@ void ForwardCall::launch(Stream stream, const Runtime& runtime) { runtime.forwar
   return lse_matches(truth, lse.download(), judge, repro());
 }
 
-}  // namespace kiln::testing
+}  // namespace kiln::test

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-namespace kiln::testing {
+namespace kiln::test {
 
 /// All that says what a forward test does. Its name says it too, and gives the seed of the data.
 struct ForwardCase {
@@ -53,7 +53,7 @@ class ForwardCall {
   explicit ForwardCall(const ForwardCase& test);
 
   void upload();
-  void launch(Stream stream, const Runtime& runtime = Gpu::runtime());
+  void launch(Stream stream, const Runtime& runtime = Gpu::runtime()) const;
   /// Against the reference, on the host data that q, k and v hold now. Waits for the GPU.
   [[nodiscard]] ::testing::AssertionResult matches_reference();
 
@@ -68,4 +68,4 @@ class ForwardCall {
   LseBuffer lse;
 };
 
-}  // namespace kiln::testing
+}  // namespace kiln::test

@@ -4,10 +4,11 @@
 #include "support/pairwise.hpp"
 #include "support/random.hpp"
 
-#include <algorithm>
+#include <fmt/format.h>
+
 #include <set>
 
-namespace kiln::testing {
+namespace kiln::test {
 namespace {
 
 /// (queries, keys): around the tiles' sizes, primes, much longer on either side, and nothing at all.
@@ -52,6 +53,30 @@ std::vector<ForwardCase> cover() {
   return cases;
 }
 
+/// Geometry that no list holds: lengths of every magnitude up to 1500, any heads, any window.
+std::vector<ForwardCase> random_cases() {
+  constexpr int kCount = 150;
+  Draw draw(kSeed + 1);
+  const auto length = [&] { return draw.below(2 + draw.below(1 << (1 + draw.below(11)))); };
+  std::vector<ForwardCase> cases;
+  for (int i = 0; i < kCount; ++i) {
+    ForwardCase test;
+    test.config = make_config(draw.pick(kDTypes), draw.pick(kHeadDims), draw.pick(kMasks));
+    test.heads_kv = 1 + draw.below(4);
+    test.heads_q = test.heads_kv * (1 + draw.below(6));
+    test.batch = 1 + draw.below(3);
+    test.len_q = length();
+    test.len_k = length();
+    test.layout = draw.pick(kLayouts);
+    if (test.config.window == Window::sliding) {
+      test.window_left = draw.below(test.len_k + 2) - 1;
+      test.window_right = draw.below(test.len_k + 2) - 1;
+    }
+    cases.push_back(test);
+  }
+  return cases;
+}
+
 class ForwardCover : public GpuTest, public ::testing::WithParamInterface<ForwardCase> {
  protected:
   static void SetUpTestSuite() {
@@ -70,6 +95,9 @@ TEST_P(ForwardCover, MatchesTheReference) {
 
 INSTANTIATE_TEST_SUITE_P(Pairwise, ForwardCover, ::testing::ValuesIn(cover()),
                          [](const auto& test) { return name_of(test.param); });
+// The number keeps names apart where two draws are alike.
+INSTANTIATE_TEST_SUITE_P(Random, ForwardCover, ::testing::ValuesIn(random_cases()),
+                         [](const auto& test) { return fmt::format("n{}_{}", test.index, name_of(test.param)); });
 
 }  // namespace
-}  // namespace kiln::testing
+}  // namespace kiln::test

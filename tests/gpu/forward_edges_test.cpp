@@ -6,7 +6,7 @@
 #include <cmath>
 #include <limits>
 
-namespace kiln::testing {
+namespace kiln::test {
 namespace {
 
 constexpr float kInf = std::numeric_limits<float>::infinity();
@@ -59,25 +59,33 @@ TEST_P(ForwardEdges, NothingToDoIsNoError) {
 }
 
 TEST_P(ForwardEdges, AHugeNegativeScoreAloneGivesItsValueExactly) {
-  for (const int dim : {64, 128}) {
-    ForwardCall call({.config = {.dtype = GetParam(), .head_dim_qk = dim, .head_dim_v = dim},
-                      .len_q = 17,
-                      .len_k = 1,
-                      .scale = 1.0F});
-    call.q.fill(0);
-    call.k.fill(0);
-    for (int i = 0; i < 17; ++i)
-      for (int head = 0; head < 2; ++head) *call.q.row(0, i, head) = to_16(GetParam(), 1024);
-    for (int head = 0; head < 2; ++head) *call.k.row(0, 0, head) = to_16(GetParam(), -512);  // score −524288
-    call.upload();
-    call.launch(stream());
-    synchronize();
-    call.out.download();
-    for (int i = 0; i < 17; ++i)
-      for (int c = 0; c < dim; ++c)
-        ASSERT_EQ(call.out.view().at(0, i, 1)[c], call.v.view().at(0, 0, 1)[c]) << "row " << i << ", dim " << c;
-    for (const float lse : call.lse.download()) EXPECT_NEAR(lse, -524288.0, 0.5);
-  }
+  // Scores from −524288 on: products with the scale whose rounding would show if the one key got a
+  // weight other than exactly 1.
+  for (const int dim : {64, 128})
+    for (const float scale : {1.0F, 0.7F, 0.088388348F}) {
+      ForwardCall call({.config = {.dtype = GetParam(), .head_dim_qk = dim, .head_dim_v = dim},
+                        .len_q = 70,
+                        .len_k = 1,
+                        .scale = scale});
+      call.q.fill(0);
+      call.k.fill(0);
+      const auto first_element = [](int i) { return 1024.0F - 4.0F * static_cast<float>(i); };
+      for (int head = 0; head < 2; ++head) {
+        for (int i = 0; i < 70; ++i) *call.q.row(0, i, head) = to_16(GetParam(), first_element(i));
+        *call.k.row(0, 0, head) = to_16(GetParam(), -512);
+      }
+      call.upload();
+      call.launch(stream());
+      synchronize();
+      call.out.download();
+      const std::vector<float> lse = call.lse.download();
+      for (int i = 0; i < 70; ++i) {
+        for (int c = 0; c < dim; ++c)
+          ASSERT_EQ(call.out.view().at(0, i, 1)[c], call.v.view().at(0, 0, 1)[c]) << "row " << i << ", dim " << c;
+        const double score = -512.0 * round_16(GetParam(), first_element(i)) * scale;
+        EXPECT_NEAR(lse[static_cast<std::size_t>(i)], score, 1e-3 - score * 0x1p-20) << "row " << i;
+      }
+    }
 }
 
 TEST_P(ForwardEdges, AHugeNegativeScoreInEveryTileGivesTheMeanExactly) {
@@ -195,4 +203,4 @@ TEST_P(ForwardEdges, ScalesOfWideRange) {
 }
 
 }  // namespace
-}  // namespace kiln::testing
+}  // namespace kiln::test

@@ -1,6 +1,6 @@
 #include "gpu/gpu.hpp"
 
-namespace kiln::testing {
+namespace kiln::test {
 namespace {
 
 /// Made at the first question and kept until the process ends.
@@ -69,4 +69,4 @@ cuda::DeviceBuffer make_workspace(const DecodeKernel& kernel, DecodeArgs& args) 
   return workspace;
 }
 
-}  // namespace kiln::testing
+}  // namespace kiln::test

@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-namespace kiln::testing {
+namespace kiln::test {
 
 /// The GPU that the suite runs on, found once. Everything else here asks it.
 class Gpu {
@@ -51,4 +51,4 @@ void prepare_for_suite(const std::vector<KernelRequest>& requests);
 /// As many bytes of a kernel's workspace as a call asks for, zeroed as the contract says.
 cuda::DeviceBuffer make_workspace(const DecodeKernel& kernel, DecodeArgs& args);
 
-}  // namespace kiln::testing
+}  // namespace kiln::test

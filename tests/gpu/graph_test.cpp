@@ -5,7 +5,7 @@
 #include "gpu/driver_extras.hpp"
 #include "support/expect_error.hpp"
 
-namespace kiln::testing {
+namespace kiln::test {
 namespace {
 
 class GraphTest : public GpuTest {
@@ -102,4 +102,4 @@ TEST_F(GraphTest, AKernelAlreadyBuiltLaunchesByConfigInACapture) {
 }
 
 }  // namespace
-}  // namespace kiln::testing
+}  // namespace kiln::test

@@ -5,7 +5,7 @@
 
 #include <functional>
 
-namespace kiln::testing {
+namespace kiln::test {
 namespace {
 
 using ::testing::HasSubstr;
@@ -122,4 +122,4 @@ TEST_F(Misuse, ADeviceThatDoesNotExistIsNamed) {
 }
 
 }  // namespace
-}  // namespace kiln::testing
+}  // namespace kiln::test

@@ -8,15 +8,15 @@
 #include <array>
 #include <vector>
 
-namespace kiln::testing {
+namespace kiln::test {
 namespace {
 
-constexpr int kDim = 128;
+constexpr std::int64_t kDim = 128;
 constexpr std::int64_t kGiga = std::int64_t{1} << 30;
 
 std::vector<std::uint16_t> random_row(std::uint64_t seed) {
-  std::vector<std::uint16_t> row(kDim);
-  for (std::size_t c = 0; c < kDim; ++c) row[c] = to_bf16(normal(seed, c));
+  std::vector<std::uint16_t> row(std::size_t{kDim});
+  for (std::size_t c = 0; c < std::size_t{kDim}; ++c) row[c] = to_bf16(normal(seed, c));
   return row;
 }
 
@@ -36,7 +36,7 @@ class Sparse {
     memory_.upload(std::as_bytes(std::span(row)), static_cast<std::size_t>(element) * 2);
   }
   [[nodiscard]] std::vector<std::uint16_t> get(std::int64_t element) const {
-    std::vector<std::uint16_t> row(kDim);
+    std::vector<std::uint16_t> row(std::size_t{kDim});
     memory_.download(std::as_writable_bytes(std::span(row)), static_cast<std::size_t>(element) * 2);
     return row;
   }
@@ -159,4 +159,4 @@ TEST_P(Offsets, ForwardReadsAndWritesFarOut) {
 }
 
 }  // namespace
-}  // namespace kiln::testing
+}  // namespace kiln::test

@@ -3,7 +3,7 @@
 #include "support/expect_error.hpp"
 #include "support/temp_folder.hpp"
 
-namespace kiln::testing {
+namespace kiln::test {
 namespace {
 
 constexpr AttentionConfig kConfig{.head_dim_qk = 64, .head_dim_v = 64, .causal = true};
@@ -106,4 +106,4 @@ TEST_F(RuntimeOnGpu, NoCallAllocatesDeviceMemory) {
 }
 
 }  // namespace
-}  // namespace kiln::testing
+}  // namespace kiln::test

@@ -3,7 +3,7 @@
 #include "gpu/configs.hpp"
 #include "gpu/decode_call.hpp"
 
-namespace kiln::testing {
+namespace kiln::test {
 namespace {
 
 class ForwardSanitizer : public GpuTest, public ::testing::WithParamInterface<ForwardCase> {};
@@ -80,4 +80,4 @@ INSTANTIATE_TEST_SUITE_P(Small, DecodeSanitizer, ::testing::ValuesIn(decode_case
                          [](const auto& test) { return name_of(test.param); });
 
 }  // namespace
-}  // namespace kiln::testing
+}  // namespace kiln::test

@@ -6,7 +6,7 @@
 
 #include <algorithm>
 
-namespace kiln::testing {
+namespace kiln::test {
 namespace {
 
 constexpr std::int64_t kGuard = 64;  // elements of NaN before and after
@@ -126,4 +126,4 @@ bool Tensor::gaps_untouched() const {
   return true;
 }
 
-}  // namespace kiln::testing
+}  // namespace kiln::test

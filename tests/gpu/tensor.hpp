@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-namespace kiln::testing {
+namespace kiln::test {
 
 enum class Layout : std::uint8_t {
   bshd,       ///< dense [batch, length, heads, dim]
@@ -65,4 +65,4 @@ class Tensor {
   cuda::DeviceBuffer device_;
 };
 
-}  // namespace kiln::testing
+}  // namespace kiln::test

@@ -44,7 +44,7 @@ std::shared_ptr<const Compiler> load(const std::filesystem::path& path) {
 
 class ShimTest : public testing::Test {
  protected:
-  const ScopedVariable fake_{"KILN_SHIM_FAKE", "1"};
+  const ScopedVariable fake_{"NVRTC_SHIM_FAKE", "1"};
 };
 
 TEST_F(ShimTest, CompilesToBytesOfTheSourceAndOptions) {
@@ -66,9 +66,9 @@ TEST_F(ShimTest, CompilesToBytesOfTheSourceAndOptions) {
 
 TEST_F(ShimTest, CountsSpillsAndDawdlesAsTold) {
   const test::TempFolder temp;
-  const ScopedVariable count("KILN_SHIM_COUNT", (temp.path() / "count").string());
-  const ScopedVariable spill("KILN_SHIM_SPILL", "8");
-  const ScopedVariable delay("KILN_SHIM_DELAY_MS", "30");
+  const ScopedVariable count("NVRTC_SHIM_COUNT", (temp.path() / "count").string());
+  const ScopedVariable spill("NVRTC_SHIM_SPILL", "8");
+  const ScopedVariable delay("NVRTC_SHIM_DELAY_MS", "30");
   const auto compiler = load(KILN_NVRTC_SHIM);
   const Binary binary = compile(*compiler, kSource);
   EXPECT_EQ(binary.resources.spill_bytes(), 16);
@@ -96,8 +96,8 @@ struct Failure {
 class ShimLoadFailure : public testing::TestWithParam<Failure> {};
 
 TEST_P(ShimLoadFailure, IsACompileError) {
-  const ScopedVariable fake("KILN_SHIM_FAKE", "1");
-  const ScopedVariable how("KILN_SHIM_FAIL", GetParam().how);
+  const ScopedVariable fake("NVRTC_SHIM_FAKE", "1");
+  const ScopedVariable how("NVRTC_SHIM_FAIL", GetParam().how);
   const std::string message = error_of(ErrorCode::compile, [] { (void)load(KILN_NVRTC_SHIM); });
   EXPECT_THAT(message, AllOf(HasSubstr(KILN_NVRTC_SHIM), HasSubstr(GetParam().message)));
 }
@@ -110,9 +110,9 @@ INSTANTIATE_TEST_SUITE_P(All, ShimLoadFailure,
 class ShimCompileFailure : public testing::TestWithParam<Failure> {};
 
 TEST_P(ShimCompileFailure, NamesSourceReasonAndOptions) {
-  const ScopedVariable fake("KILN_SHIM_FAKE", "1");
+  const ScopedVariable fake("NVRTC_SHIM_FAKE", "1");
   const auto compiler = load(KILN_NVRTC_SHIM);
-  const ScopedVariable how("KILN_SHIM_FAIL", GetParam().how);
+  const ScopedVariable how("NVRTC_SHIM_FAIL", GetParam().how);
   const std::string message = error_of(ErrorCode::compile, [&] { (void)compile(*compiler, kSource); });
   EXPECT_THAT(message, AllOf(HasSubstr("scale.cu"), HasSubstr(GetParam().message)));
 }
@@ -126,7 +126,7 @@ INSTANTIATE_TEST_SUITE_P(All, ShimCompileFailure,
 
 TEST_F(ShimTest, FailingToListTargetsIsACompileError) {
   const auto compiler = load(KILN_NVRTC_SHIM);
-  const ScopedVariable how("KILN_SHIM_FAIL", "archs");
+  const ScopedVariable how("NVRTC_SHIM_FAIL", "archs");
   EXPECT_THAT(error_of(ErrorCode::compile, [&] { (void)compiler->supported_capabilities(); }), HasSubstr("13.0"));
 }
 
@@ -247,7 +247,7 @@ TEST_F(NvrtcTest, TakesTheBuiltinsBesideIt) {
 }
 
 TEST_F(NvrtcTest, TheShimForwardsToIt) {
-  const ScopedVariable real("KILN_SHIM_NVRTC", file_->path.string());
+  const ScopedVariable real("NVRTC_SHIM_NVRTC", file_->path.string());
   const auto shim = load(KILN_NVRTC_SHIM);
   EXPECT_EQ(shim->version(), compiler_->version());
   EXPECT_EQ(shim->supported_capabilities(), compiler_->supported_capabilities());

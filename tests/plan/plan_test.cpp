@@ -39,11 +39,12 @@ TEST_P(ReasonedTiling, IsWhatTheTableSays) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Architectures, ReasonedTiling,
-                         testing::Values(Expected{KernelKind::forward, 64, 80, {64, 64, 4, 2, 3}},
-                                         Expected{KernelKind::forward, 64, 86, {64, 64, 4, 2, 2}},
-                                         Expected{KernelKind::forward, 64, 90, {64, 64, 4, 2, 3}},
+                         testing::Values(Expected{KernelKind::forward, 64, 80, {128, 64, 4, 2, 3}},
+                                         Expected{KernelKind::forward, 64, 86, {128, 64, 4, 2, 2}},
+                                         Expected{KernelKind::forward, 64, 90, {128, 64, 4, 2, 3}},
                                          Expected{KernelKind::forward, 128, 80, {128, 64, 8, 2, 1}},
-                                         Expected{KernelKind::forward, 128, 90, {128, 64, 8, 2, 1}},
+                                         Expected{KernelKind::forward, 128, 86, {128, 64, 8, 2, 1}},
+                                         Expected{KernelKind::forward, 128, 90, {128, 64, 4, 2, 2}},
                                          Expected{KernelKind::decode, 64, 80, {16, 64, 4, 4, 2}},
                                          Expected{KernelKind::decode, 128, 90, {16, 64, 4, 3, 2}}));
 
@@ -157,10 +158,29 @@ TEST(DefaultSplits, AreDefinedForEmptyCalls) {
   EXPECT_EQ(default_splits(config, device, 1, 8, 8, 0), 1);
 }
 
+TEST(Canonical, DropsOnlyWhatMakesNoDifference) {
+  const auto device = reference_device(90);
+  const auto config_of = [&](KernelKind kind, const AttentionConfig& config) {
+    return plan({.kind = kind, .config = config}, device, {});
+  };
+  const AttentionConfig plain;
+  const AttentionConfig causal{.causal = true};
+  const AttentionConfig causal_top_left{.causal = true, .alignment = Alignment::top_left};
+  const AttentionConfig top_left{.alignment = Alignment::top_left};
+  const AttentionConfig window{.window = Window::sliding};
+  const AttentionConfig window_top_left{.alignment = Alignment::top_left, .window = Window::sliding};
+  EXPECT_EQ(config_of(KernelKind::decode, causal_top_left), config_of(KernelKind::decode, plain));
+  EXPECT_EQ(config_of(KernelKind::forward, top_left), config_of(KernelKind::forward, plain));
+  EXPECT_NE(config_of(KernelKind::forward, causal), config_of(KernelKind::forward, plain));
+  EXPECT_NE(config_of(KernelKind::forward, causal_top_left), config_of(KernelKind::forward, causal));
+  EXPECT_NE(config_of(KernelKind::forward, window_top_left), config_of(KernelKind::forward, window));
+  EXPECT_NE(config_of(KernelKind::decode, window), config_of(KernelKind::decode, plain));
+}
+
 TEST(Names, TellConfigsApart) {
   const auto device = reference_device(90);
   auto wanted = request(KernelKind::forward, 128);
-  EXPECT_EQ(name_of(plan(wanted, device, {})), "forward_bf16_d128_m128n64w8s2c1_sm90");
+  EXPECT_EQ(name_of(plan(wanted, device, {})), "forward_bf16_d128_m128n64w4s2c2_sm90");
   wanted.config = {.dtype = DType::f16,
                    .head_dim_qk = 128,
                    .head_dim_v = 64,

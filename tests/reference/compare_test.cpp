@@ -9,7 +9,7 @@
 #include <cmath>
 #include <limits>
 
-namespace kiln::testing {
+namespace kiln::test {
 namespace {
 
 /// A small problem, its judge, and the best output that its type can hold.
@@ -34,7 +34,7 @@ class Compare : public ::testing::TestWithParam<DType> {
   }
   ::testing::AssertionResult check_lse() const { return lse_matches(problem_, lse_, *judge_, "the repro"); }
 
-  std::vector<std::uint16_t> data_ = std::vector<std::uint16_t>(48 * 64);
+  std::vector<std::uint16_t> data_ = std::vector<std::uint16_t>(std::size_t{48} * 64);
   Problem problem_;
   std::optional<Judge> judge_;
   std::vector<std::uint16_t> out_;
@@ -55,7 +55,7 @@ TEST_P(Compare, TheNaiveComputationPasses) {
 TEST_P(Compare, OneElementBeyondTheBoundFailsAndIsNamed) {
   const double allowed = allowed_error(problem_, *judge_);
   EXPECT_LT(allowed, GetParam() == DType::f16 ? 0.01 : 0.08) << "the bound is too wide to find anything";
-  const std::size_t at = 9 * 64 + 5;
+  const std::size_t at = std::size_t{9} * 64 + 5;
   out_[at] = to_16(GetParam(), static_cast<float>(judge_->exact.out[at] + 1.5 * allowed));
   const auto result = check_output();
   EXPECT_FALSE(result);
@@ -73,7 +73,7 @@ TEST_P(Compare, NanAndInfinityFailWherever) {
 
 TEST_P(Compare, AnEmptyRowMustBeZeroWithLseMinusInfinity) {
   EXPECT_EQ(judge_->exact.lse[6], -std::numeric_limits<double>::infinity());
-  out_[6 * 64] = to_16(GetParam(), 0.5F);
+  out_[std::size_t{6} * 64] = to_16(GetParam(), 0.5F);
   EXPECT_FALSE(check_output());
   lse_[6] = -1e30F;
   EXPECT_FALSE(check_lse());
@@ -89,7 +89,7 @@ TEST_P(Compare, LseFailsBeyondItsBound) {
 }
 
 TEST_P(Compare, DataOnWhichTheNaiveComputationOverflowsIsRefused) {
-  judge_->naive.out[10 * 64] = std::nan("");
+  judge_->naive.out[std::size_t{10} * 64] = std::nan("");
   EXPECT_FALSE(check_output());
 }
 
@@ -97,4 +97,4 @@ INSTANTIATE_TEST_SUITE_P(Types, Compare, ::testing::Values(DType::f16, DType::bf
                          [](const auto& test) { return test.param == DType::f16 ? "f16" : "bf16"; });
 
 }  // namespace
-}  // namespace kiln::testing
+}  // namespace kiln::test

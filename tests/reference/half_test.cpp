@@ -5,7 +5,7 @@
 #include <cmath>
 #include <limits>
 
-namespace kiln::testing {
+namespace kiln::test {
 namespace {
 
 class Half : public ::testing::TestWithParam<DType> {};
@@ -52,4 +52,4 @@ TEST(HalfValues, AreTheKnownOnes) {
 }
 
 }  // namespace
-}  // namespace kiln::testing
+}  // namespace kiln::test

@@ -9,7 +9,7 @@
 #include <array>
 #include <cmath>
 
-namespace kiln::testing {
+namespace kiln::test {
 namespace {
 
 TEST(Random, IsTheSameOnEveryMachine) {
@@ -53,4 +53,4 @@ TEST(Parallel, RunsEveryIndexOnce) {
 }
 
 }  // namespace
-}  // namespace kiln::testing
+}  // namespace kiln::test

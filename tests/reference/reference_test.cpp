@@ -9,7 +9,7 @@
 #include <cmath>
 #include <limits>
 
-namespace kiln::testing {
+namespace kiln::test {
 namespace {
 
 constexpr double kInf = std::numeric_limits<double>::infinity();
@@ -102,9 +102,9 @@ TEST(Reference, QueryHeadsShareTheirKvHead) {
   problem.len_k = 5;
   problem.heads_q = 6;
   problem.heads_kv = 2;
-  const auto q = random_bits(DType::bf16, 6 * 8, 1);
-  const auto k = random_bits(DType::bf16, 5 * 2 * 8, 2);
-  const auto v = random_bits(DType::bf16, 5 * 2 * 8, 3);
+  const auto q = random_bits(DType::bf16, std::size_t{6} * 8, 1);
+  const auto k = random_bits(DType::bf16, std::size_t{5} * 2 * 8, 2);
+  const auto v = random_bits(DType::bf16, std::size_t{5} * 2 * 8, 3);
   problem.q = {q.data(), Strides::bshd(1, 6, 8)};
   problem.k = {k.data(), Strides::bshd(5, 2, 8)};
   problem.v = {v.data(), Strides::bshd(5, 2, 8)};
@@ -190,8 +190,9 @@ TEST_P(Masks, ResultIsTheTextbooks) {
   for (const auto& [len_q, len_k] : {std::pair{37, 300}, {70, 33}}) {
     p.len_q = len_q;
     p.len_k = len_k;
-    const auto count = [&](int length, int heads, int dim) {
-      return static_cast<std::size_t>(2 * length * heads * dim);
+    const auto count = [](int length, int heads, int dim) {
+      return std::size_t{2} * static_cast<std::size_t>(length) * static_cast<std::size_t>(heads) *
+             static_cast<std::size_t>(dim);
     };
     const auto q = random_bits(DType::bf16, count(len_q, 4, 16), 4);
     const auto k = random_bits(DType::bf16, count(len_k, 2, 16), 5);
@@ -257,4 +258,4 @@ TEST(Visible, MeansWhatTheConventionsSay) {
 }
 
 }  // namespace
-}  // namespace kiln::testing
+}  // namespace kiln::test

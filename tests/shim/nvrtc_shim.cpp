@@ -2,14 +2,14 @@
 //
 // Every call reads these variables anew, so a test may change them between calls:
 //
-//   KILN_SHIM_NVRTC=path   forward to this real libnvrtc
-//   KILN_SHIM_FAKE=1       compile nothing: the "cubin" is some KB that depend only on source and
+//   NVRTC_SHIM_NVRTC=path   forward to this real libnvrtc
+//   NVRTC_SHIM_FAKE=1       compile nothing: the "cubin" is some KB that depend only on source and
 //                          options (an ELF header for CUDA, the entry's name, noise), with a
 //                          `ptxas -v` log for the entry; a source with the word #error is refused
-//   KILN_SHIM_COUNT=file   append "<pid> <name>\n", in one write, for each nvrtcCompileProgram
-//   KILN_SHIM_DELAY_MS=n   sleep so long in each nvrtcCompileProgram
-//   KILN_SHIM_SPILL=n      the fake log reports n bytes of spill stores and loads
-//   KILN_SHIM_FAIL=how     version   nvrtcVersion fails
+//   NVRTC_SHIM_COUNT=file   append "<pid> <name>\n", in one write, for each nvrtcCompileProgram
+//   NVRTC_SHIM_DELAY_MS=n   sleep so long in each nvrtcCompileProgram
+//   NVRTC_SHIM_SPILL=n      the fake log reports n bytes of spill stores and loads
+//   NVRTC_SHIM_FAIL=how     version   nvrtcVersion fails
 //                          old       nvrtcVersion says 12.8
 //                          archs     nvrtcGetSupportedArchs fails
 //                          create    nvrtcCreateProgram fails
@@ -17,7 +17,7 @@
 //                          memory    nvrtcCompileProgram runs out of memory, without a log
 //                          cubin     nvrtcGetCUBIN fails
 //
-// A library that lacks a function is built from this file with KILN_SHIM_INCOMPLETE.
+// A library that lacks a function is built from this file with NVRTC_SHIM_INCOMPLETE.
 #include <nvrtc.h>
 
 #include <algorithm>
@@ -54,11 +54,11 @@ std::string variable(const char* name) {
   return value != nullptr ? value : "";
 }
 
-bool fake() { return variable("KILN_SHIM_FAKE") == "1"; }
-bool must_fail(std::string_view how) { return variable("KILN_SHIM_FAIL") == how; }
+bool fake() { return variable("NVRTC_SHIM_FAKE") == "1"; }
+bool must_fail(std::string_view how) { return variable("NVRTC_SHIM_FAIL") == how; }
 
 void* open_real() {
-  const std::filesystem::path path = variable("KILN_SHIM_NVRTC");
+  const std::filesystem::path path = variable("NVRTC_SHIM_NVRTC");
   if (path.empty()) return nullptr;
   void* const library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) return nullptr;
@@ -87,7 +87,7 @@ nvrtcResult forward(nvrtcResult (* /*type*/)(Parameters...), const char* name, A
 }
 
 void count_compile(const ShimProgram& program) {
-  const std::string file = variable("KILN_SHIM_COUNT");
+  const std::string file = variable("NVRTC_SHIM_COUNT");
   if (file.empty()) return;
   const std::string line = std::to_string(getpid()) + " " + program.name + "\n";
   const int fd = open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
@@ -96,7 +96,7 @@ void count_compile(const ShimProgram& program) {
 }
 
 void dawdle() {
-  const std::string delay = variable("KILN_SHIM_DELAY_MS");
+  const std::string delay = variable("NVRTC_SHIM_DELAY_MS");
   if (!delay.empty()) std::this_thread::sleep_for(std::chrono::milliseconds(std::stoi(delay)));
 }
 
@@ -171,7 +171,7 @@ nvrtcResult fake_compile(ShimProgram& program, int count, const char* const* opt
   for (int i = 0; i < count; ++i) (inputs += '\0') += options[i];
   const std::string entry = entry_of(program.source);
   const std::string target = value_of("--gpu-architecture=", count, options);
-  const std::string spill = variable("KILN_SHIM_SPILL").empty() ? "0" : variable("KILN_SHIM_SPILL");
+  const std::string spill = variable("NVRTC_SHIM_SPILL").empty() ? "0" : variable("NVRTC_SHIM_SPILL");
   program.image = fake_cubin(inputs, entry, target);
   program.log =
       "ptxas info    : 0 bytes gmem\n"
@@ -294,7 +294,7 @@ nvrtcResult nvrtcGetCUBINSize(nvrtcProgram program, size_t* size) {
   return forward(&nvrtcGetCUBINSize, "nvrtcGetCUBINSize", shim.real, size);
 }
 
-#ifndef KILN_SHIM_INCOMPLETE
+#ifndef NVRTC_SHIM_INCOMPLETE
 nvrtcResult nvrtcGetCUBIN(nvrtcProgram program, char* cubin) {
   ShimProgram& shim = *as_shim(program);
   if (must_fail("cubin")) return NVRTC_ERROR_INTERNAL_ERROR;

@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <cmath>
 
-namespace kiln::testing {
+namespace kiln::test {
 
 using ::testing::AssertionFailure;
 using ::testing::AssertionResult;
@@ -103,4 +103,4 @@ AssertionResult lse_matches(const Problem& problem, std::span<const float> lse, 
   return AssertionSuccess();
 }
 
-}  // namespace kiln::testing
+}  // namespace kiln::test

@@ -9,7 +9,7 @@
 #include <string_view>
 
 /// How right is right.
-namespace kiln::testing {
+namespace kiln::test {
 
 /// The two CPU computations that a result is judged by.
 struct Judge {
@@ -33,4 +33,4 @@ double allowed_error(const Problem& problem, const Judge& judge);
 ::testing::AssertionResult lse_matches(const Problem& problem, std::span<const float> lse, const Judge& judge,
                                        std::string_view repro);
 
-}  // namespace kiln::testing
+}  // namespace kiln::test

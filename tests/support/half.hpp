@@ -6,7 +6,7 @@
 #include <cstdint>
 
 /// 16-bit floats on the host, written out so that the tests share no code with what they check.
-namespace kiln::testing {
+namespace kiln::test {
 
 namespace detail {
 
@@ -64,4 +64,4 @@ inline float round_16(DType dtype, float value) { return from_16(dtype, to_16(dt
 /// A quiet NaN in both types.
 inline constexpr std::uint16_t kNan16 = 0x7fff;
 
-}  // namespace kiln::testing
+}  // namespace kiln::test

@@ -6,7 +6,7 @@
 #include <set>
 #include <tuple>
 
-namespace kiln::testing {
+namespace kiln::test {
 
 namespace {
 
@@ -89,4 +89,4 @@ std::vector<std::vector<int>> pairwise_cover(const std::vector<int>& sizes, std:
   return rows;
 }
 
-}  // namespace kiln::testing
+}  // namespace kiln::test

@@ -6,7 +6,7 @@
 #include <thread>
 #include <vector>
 
-namespace kiln::testing {
+namespace kiln::test {
 
 /// body(0) … body(count − 1), on all cores, in no order.
 inline void parallel_for(int count, const std::function<void(int)>& body) {
@@ -20,4 +20,4 @@ inline void parallel_for(int count, const std::function<void(int)>& body) {
   work();
 }
 
-}  // namespace kiln::testing
+}  // namespace kiln::test

@@ -5,7 +5,7 @@
 
 /// Random numbers that depend on a seed and a position alone: the same on every machine, in any order
 /// and from any thread.
-namespace kiln::testing {
+namespace kiln::test {
 
 /// 64 well-mixed bits of a counter (the finaliser of SplitMix64).
 inline constexpr std::uint64_t mix(std::uint64_t seed, std::uint64_t counter) {
@@ -55,4 +55,4 @@ class Draw {
   std::uint64_t counter_ = 0;
 };
 
-}  // namespace kiln::testing
+}  // namespace kiln::test

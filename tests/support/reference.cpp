@@ -8,7 +8,7 @@
 #include <limits>
 #include <span>
 
-namespace kiln::testing {
+namespace kiln::test {
 
 int Problem::keys_of(int sequence) const {
   if (lengths.empty()) return len_k;
@@ -53,6 +53,11 @@ std::size_t Result::out_at(const Problem& problem, int b, int i, int head) const
 }
 
 namespace {
+
+/// Index of [row][column].
+std::size_t at(int row, int width, int column) {
+  return static_cast<std::size_t>(row) * static_cast<std::size_t>(width) + static_cast<std::size_t>(column);
+}
 
 constexpr int kBlockRows = 32;
 constexpr int kBlockKeys = 256;
@@ -99,7 +104,7 @@ class Block {
       const int count = std::min(kBlockKeys, keys_.end - begin);
       for (int j = 0; j < count; ++j) {
         const std::uint16_t* k = p_.k.at(b_, begin + j, kv_head());
-        for (int c = 0; c < dim; ++c) k_block[static_cast<std::size_t>(c * kBlockKeys + j)] = value(k[c]);
+        for (int c = 0; c < dim; ++c) k_block[at(c, kBlockKeys, j)] = value(k[c]);
       }
       for (int r = 0; r < rows_; ++r) {
         const std::uint16_t* q = p_.q.at(b_, first_ + r, head_);
@@ -145,12 +150,12 @@ class Block {
   void weigh_values(Result& result, const Round& round) {
     const int dim = p_.config.head_dim_v;
     std::vector<Real> v_block(static_cast<std::size_t>(dim) * kBlockKeys);  // [key][dim]
-    std::vector<Real> out(static_cast<std::size_t>(rows_ * dim));
+    std::vector<Real> out(at(rows_, dim, 0));
     for (int begin = keys_.begin; begin < keys_.end; begin += kBlockKeys) {
       const int count = std::min(kBlockKeys, keys_.end - begin);
       for (int j = 0; j < count; ++j) {
         const std::uint16_t* v = p_.v.at(b_, begin + j, kv_head());
-        for (int c = 0; c < dim; ++c) v_block[static_cast<std::size_t>(j * dim + c)] = value(v[c]);
+        for (int c = 0; c < dim; ++c) v_block[at(j, dim, c)] = value(v[c]);
       }
       for (int r = 0; r < rows_; ++r) {
         // Hidden keys are passed over, not multiplied by 0: what they hold may be NaN.
@@ -165,7 +170,7 @@ class Block {
     }
     for (int r = 0; r < rows_; ++r) {
       double* target = result.out.data() + result.out_at(p_, b_, first_ + r, head_);
-      for (int c = 0; c < dim; ++c) target[c] = static_cast<double>(round(out[static_cast<std::size_t>(r * dim + c)]));
+      for (int c = 0; c < dim; ++c) target[c] = static_cast<double>(round(out[at(r, dim, c)]));
     }
   }
 
@@ -206,4 +211,4 @@ Result naive16(const Problem& problem) {
   return attention<float>(problem, [](float x) { return from_bf16(to_bf16(x)); });
 }
 
-}  // namespace kiln::testing
+}  // namespace kiln::test

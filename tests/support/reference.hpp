@@ -7,7 +7,7 @@
 #include <vector>
 
 /// Attention on the CPU, as docs say it means: the judge of every kernel. Plain on purpose.
-namespace kiln::testing {
+namespace kiln::test {
 
 /// 16-bit elements on the host, laid out as the strides say.
 struct View {
@@ -63,4 +63,4 @@ Result reference(const Problem& problem);
 /// rounded to it. Its error says what the type allows.
 Result naive16(const Problem& problem);
 
-}  // namespace kiln::testing
+}  // namespace kiln::test

@@ -76,8 +76,8 @@ class AttendingGpu {
     const auto dim = static_cast<std::size_t>(request_.config.head_dim_v);
     for (std::size_t r = 0; r < rows.size(); ++r) {
       const auto [batch, query, head] = rows[r];
-      const auto token = static_cast<std::size_t>(batch * len_q + query);
-      const auto out_row = token * static_cast<std::size_t>(params.heads_q) + static_cast<std::size_t>(head);
+      const int flat_row = (batch * len_q + query) * params.heads_q + head;
+      const auto out_row = static_cast<std::size_t>(flat_row);
       for (std::size_t i = 0; i < dim; ++i) {
         static_cast<std::uint16_t*>(params.o)[out_row * dim + i] =
             tune::to_bits(static_cast<float>(values.out[r * dim + i]), request_.config.dtype);

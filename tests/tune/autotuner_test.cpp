@@ -47,7 +47,7 @@ class Autotuner : public testing::TestWithParam<KernelKind> {
   }
 
  private:
-  ScopedVariable use_fake_{"KILN_SHIM_FAKE", "1"};
+  ScopedVariable use_fake_{"NVRTC_SHIM_FAKE", "1"};
 };
 
 TEST_P(Autotuner, EqualTimesLeaveTheIncumbent) {
@@ -76,7 +76,7 @@ TEST_P(Autotuner, WrongResultsAreNeverTimed) {
 }
 
 TEST_P(Autotuner, SpillingCandidatesAreDropped) {
-  const ScopedVariable spill("KILN_SHIM_SPILL", "8");
+  const ScopedVariable spill("NVRTC_SHIM_SPILL", "8");
   const AttendingGpu gpu(request(), 0);
   const TuneResult result = race();
   EXPECT_EQ(result.winner, std::nullopt);
@@ -88,7 +88,7 @@ TEST_P(Autotuner, ACompileFailureOnlyDropsTheCandidate) {
   const Gpu device(fake_options());
   const api::Builder builder(fake_options(), base::Logger(LogLevel::off, {}));
   Timer timer(device, fake_options());
-  const ScopedVariable fail("KILN_SHIM_FAIL", "compile");
+  const ScopedVariable fail("NVRTC_SHIM_FAIL", "compile");
   Problem problem{.request = request(), .batch = 1, .len_q = 1, .len_k = 4};
   const TuneResult result =
       tune(device, builder, timer, {}, std::vector{problem}, {.rounds = 1}, [](std::string_view, int, int) {});
@@ -127,7 +127,7 @@ TEST(SmallProblem, KeepsTheGroupAndShrinksTheRest) {
 }
 
 TEST(Timing, WithoutJitItSaysWhatIsMissing) {
-  const ScopedVariable use_fake("KILN_SHIM_FAKE", "1");
+  const ScopedVariable use_fake("NVRTC_SHIM_FAKE", "1");
   const FakeCuda fake;
   Options options = fake_options();
   options.jit = false;

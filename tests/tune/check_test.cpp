@@ -21,11 +21,12 @@ class Check : public testing::Test {
     outputs.lse.resize(problem.rows());
     for (std::size_t r = 0; r < rows.size(); ++r) {
       const auto [batch, query, head] = rows[r];
-      const auto lse_at = (batch * problem.heads_q + head) * problem.len_q + query;
+      const int out_row = (batch * problem.len_q + query) * problem.heads_q + head;
+      const int lse_at = (batch * problem.heads_q + head) * problem.len_q + query;
       outputs.lse[static_cast<std::size_t>(lse_at)] = static_cast<float>(expected.exact.lse[r]);
       for (std::size_t i = 0; i < kDim; ++i) {
-        const auto row = static_cast<std::size_t>((batch * problem.len_q + query) * problem.heads_q + head);
-        outputs.out[row * kDim + i] = to_bits(static_cast<float>(expected.exact.out[r * kDim + i]), DType::bf16);
+        outputs.out[static_cast<std::size_t>(out_row) * kDim + i] =
+            to_bits(static_cast<float>(expected.exact.out[r * kDim + i]), DType::bf16);
       }
     }
   }

@@ -9,6 +9,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <stdexcept>
 
 #define __global__
 #define __shared__
@@ -20,12 +21,13 @@ inline int __syncthreads_or(int value) { return emulator::block_any(value != 0);
 inline void __syncwarp() { emulator::warp_exchange({}); }
 
 inline float __shfl_xor_sync(unsigned, float x, int mask) {
-  const auto& all = emulator::warp_exchange({std::bit_cast<std::uint32_t>(x)});
+  const auto all = emulator::warp_exchange({std::bit_cast<std::uint32_t>(x)});
   return std::bit_cast<float>(all[static_cast<std::size_t>(emulator::lane() ^ mask)][0]);
 }
 
 inline int __any_sync(unsigned, bool value) {
-  for (const auto& words : emulator::warp_exchange({value ? 1u : 0u})) {
+  const auto all = emulator::warp_exchange({value ? 1u : 0u});
+  for (const auto& words : all) {
     if (words[0] != 0) return 1;
   }
   return 0;
@@ -45,9 +47,9 @@ void cp_async_wait_group() {
 /// Element (row, column) of 8×8 matrix m, whose rows' addresses lanes 8m … 8m + 7 gave.
 inline u16 matrix_element(const std::array<emulator::Words, 32>& addresses, int m, int row, int column) {
   u16 element;
-  const u32 address = addresses[static_cast<std::size_t>(8 * m + row)][0];
-  if (address % 16 != 0) throw "misaligned matrix row";
-  std::memcpy(&element, emulator::shared_pointer(address) + 2 * column, 2);
+  const u32 address = addresses[static_cast<unsigned>(8 * m + row)][0];
+  if (address % 16 != 0) throw std::runtime_error("misaligned row of a matrix");
+  std::memcpy(&element, emulator::shared_pointer(address + static_cast<u32>(2 * column)), sizeof(element));
   return element;
 }
 
@@ -66,30 +68,39 @@ void ldmatrix(u32 (&d)[4], u32 address) {
 inline void ldmatrix_x4(u32 (&d)[4], u32 address) { ldmatrix<false>(d, address); }
 inline void ldmatrix_x4_trans(u32 (&d)[4], u32 address) { ldmatrix<true>(d, address); }
 
+/// Row `row` of A, from the registers of the four lanes that hold it: registers 0 and 1 are rows r and
+/// r + 8 of the left 8 columns, 2 and 3 of the right 8.
 template <bool kBf16>
-float half_of(u32 pair, int i) {
-  return emulator::from_bits<kBf16>(static_cast<std::uint16_t>(pair >> 16 * i));
+std::array<float, 16> a_row(const std::array<emulator::Words, 32>& all, int row) {
+  std::array<float, 16> values;
+  for (int k = 0; k < 16; ++k) {
+    const u32 pair = all[static_cast<unsigned>(row % 8 * 4 + k % 8 / 2)][static_cast<unsigned>(row / 8 + k / 8 * 2)];
+    values[static_cast<std::size_t>(k)] = emulator::from_bits<kBf16>(static_cast<std::uint16_t>(pair >> k % 2 * 16));
+  }
+  return values;
 }
 
+/// Column `column` of B: register 0 holds the upper 8 rows, 1 the lower 8.
+template <bool kBf16>
+std::array<float, 16> b_column(const std::array<emulator::Words, 32>& all, int column) {
+  std::array<float, 16> values;
+  for (int k = 0; k < 16; ++k) {
+    const u32 pair = all[static_cast<unsigned>(column * 4 + k % 8 / 2)][static_cast<unsigned>(4 + k / 8)];
+    values[static_cast<std::size_t>(k)] = emulator::from_bits<kBf16>(static_cast<std::uint16_t>(pair >> k % 2 * 16));
+  }
+  return values;
+}
+
+/// A lane's results: rows lane / 4 and that + 8, columns 2 · (lane % 4) and the next.
 template <bool kBf16>
 void mma(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
-  const auto& all = emulator::warp_exchange({a[0], a[1], a[2], a[3], b0, b1});
+  const auto all = emulator::warp_exchange({a[0], a[1], a[2], a[3], b0, b1});
   const int group = emulator::lane() / 4;
-  const int in_group = emulator::lane() % 4;
+  const int pair = emulator::lane() % 4 * 2;
+  const std::array<float, 16> rows[2] = {a_row<kBf16>(all, group), a_row<kBf16>(all, group + 8)};
+  const std::array<float, 16> columns[2] = {b_column<kBf16>(all, pair), b_column<kBf16>(all, pair + 1)};
   for (int i = 0; i < 4; ++i) {
-    const int row = group + i / 2 * 8;
-    const int column = 2 * in_group + i % 2;
-    double sum = d[i];
-    for (int k = 0; k < 16; ++k) {
-      // A: registers 0 and 1 are rows r and r + 8 of the left 8 columns, 2 and 3 of the right 8.
-      const int a_register = row / 8 + k / 8 * 2;
-      const auto a_lane = static_cast<std::size_t>(row % 8 * 4 + k % 8 / 2);
-      const auto b_lane = static_cast<std::size_t>(column * 4 + k % 8 / 2);
-      const auto a_word = all[a_lane][static_cast<std::size_t>(a_register)];
-      const auto b_word = all[b_lane][static_cast<std::size_t>(4 + k / 8)];
-      sum += static_cast<double>(half_of<kBf16>(a_word, k % 2)) * static_cast<double>(half_of<kBf16>(b_word, k % 2));
-    }
-    d[i] = static_cast<float>(sum);
+    for (std::size_t k = 0; k < 16; ++k) d[i] += rows[i / 2][k] * columns[i % 2][k];
   }
 }
 inline void mma_m16n8k16_f16(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) { mma<false>(d, a, b0, b1); }
@@ -105,6 +116,7 @@ inline float ex2_approx_ftz_f32(float x) { return std::exp2(x); }
 inline float lg2_approx_ftz_f32(float x) { return std::log2(x); }
 inline float rcp_approx_ftz_f32(float x) { return 1.0f / x; }
 inline u32 mov_tid_x() { return threadIdx.x; }
+inline u32 mov_b32(u32 x) { return x; }
 inline i32 atom_add_acq_rel_gpu(i32* address, i32 value) {
   const i32 old = *address;
   *address += value;

@@ -8,6 +8,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <stdexcept>
 
 // The stand-in config is read once under another name and so passed over where the template asks for it.
 #define kiln unused_defaults

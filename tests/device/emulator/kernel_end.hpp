@@ -2,10 +2,17 @@
 namespace emulator {
 extern const KernelFacts EMULATED;
 const KernelFacts EMULATED = {
-    ::EMULATED::config::kBf16,          ::EMULATED::config::kCausal,     ::EMULATED::config::kAlignTopLeft,
-    ::EMULATED::config::kSlidingWindow, ::EMULATED::config::kHeadDimQk,  ::EMULATED::config::kHeadDimV,
-    ::EMULATED::config::kTileM,         ::EMULATED::config::kTileN,      [](const void* params, std::int64_t blocks) {
-      launch(blocks, ::EMULATED::device::kThreads,
-             [&] { EMULATED_JOIN(EMULATED, _entry)(*static_cast<const ::EMULATED::device::EMULATED_PARAMS*>(params)); });
+    ::EMULATED::config::kBf16,
+    ::EMULATED::config::kCausal,
+    ::EMULATED::config::kAlignTopLeft,
+    ::EMULATED::config::kSlidingWindow,
+    ::EMULATED::config::kHeadDimQk,
+    ::EMULATED::config::kHeadDimV,
+    ::EMULATED::config::kTileM,
+    ::EMULATED::config::kTileN,
+    [](const void* params, std::int64_t blocks) {
+      launch(blocks, ::EMULATED::device::kThreads, [&] {
+        EMULATED_JOIN(EMULATED, _entry)(*static_cast<const ::EMULATED::device::EMULATED_PARAMS*>(params));
+      });
     }};
 }  // namespace emulator

@@ -40,5 +40,3 @@ struct EmulatedIndex {
 };
 extern EmulatedIndex threadIdx;
 extern EmulatedIndex blockIdx;
-inline constexpr int kEmulatedSharedBytes = 232448;
-extern unsigned char smem_bytes[];

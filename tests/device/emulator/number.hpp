@@ -16,12 +16,10 @@ inline std::uint16_t to_bf16(float x) {
 }
 
 inline float from_f16(std::uint16_t bits) {
-  const int exponent = bits >> 10 & 31;
-  const int mantissa = bits & 1023;
   const float sign = (bits & 0x8000) != 0 ? -1.0f : 1.0f;
-  if (exponent == 31) return mantissa != 0 ? NAN : sign * INFINITY;
-  if (exponent == 0) return sign * std::ldexp(static_cast<float>(mantissa), -24);
-  return sign * std::ldexp(static_cast<float>(1024 + mantissa), exponent - 25);
+  if ((bits & 0x7c00) == 0x7c00) return (bits & 1023) != 0 ? NAN : sign * INFINITY;
+  // The bits in a float's places are the number, subnormal or not, but for the exponents' biases.
+  return sign * 0x1p112f * std::bit_cast<float>(static_cast<std::uint32_t>(bits & 0x7fff) << 13);
 }
 
 inline std::uint16_t to_f16(float x) {

@@ -30,7 +30,9 @@ struct alignas(16) Chunk {
 class Tensor {
  public:
   Tensor(bool bf16, int batch, int rows, int heads, int dim)
-      : bf16_(bf16), dim_(dim), strides{static_cast<long long>(rows) * heads * dim, heads * dim, dim},
+      : bf16_(bf16),
+        dim_(dim),
+        strides{1LL * rows * heads * dim, 1LL * heads * dim, dim},
         memory_(static_cast<std::size_t>(batch) * static_cast<std::size_t>(rows * heads * dim / 8)) {
     std::uint16_t* end = data() + memory_.size() * 8;
     std::fill(data(), end, bits_of(bf16, NAN));
@@ -40,7 +42,9 @@ class Tensor {
   std::uint16_t& at(int b, int row, int head, int i) {
     return data()[b * strides.batch + row * strides.row + head * strides.head + i];
   }
-  double operator()(int b, int row, int head, int i) { return static_cast<double>(value_of(bf16_, at(b, row, head, i))); }
+  double operator()(int b, int row, int head, int i) {
+    return static_cast<double>(value_of(bf16_, at(b, row, head, i)));
+  }
 
   /// Random numbers into rows 0 … rows − 1 of all heads of a sequence.
   void fill(std::mt19937& random, int b, int rows, int heads) {

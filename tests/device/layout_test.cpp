@@ -1,0 +1,116 @@
+#include "device/decode_workspace.cuh"
+#include "device/fragment.cuh"
+#include "device/params.cuh"
+#include "device/smem_plan.cuh"
+#include "device/swizzle.cuh"
+
+#include <gtest/gtest.h>
+
+#include <set>
+#include <utility>
+
+namespace kiln::device {
+namespace {
+
+template <class T>
+class Swizzle : public ::testing::Test {};
+
+template <i32 kDim>
+struct Dim {
+  static constexpr i32 value = kDim;
+};
+using Dims =
+    ::testing::Types<Dim<16>, Dim<32>, Dim<48>, Dim<64>, Dim<80>, Dim<96>, Dim<112>, Dim<128>, Dim<192>, Dim<256>>;
+TYPED_TEST_SUITE(Swizzle, Dims);
+
+TYPED_TEST(Swizzle, KeepsChunksInTheirRowAndApart) {
+  using Tile = SwizzledTile<TypeParam::value>;
+  for (i32 row = 0; row < 64; ++row) {
+    std::set<i32> places;
+    for (i32 chunk = 0; chunk < Tile::kChunks; ++chunk) {
+      const i32 offset = Tile::offset(row, chunk);
+      EXPECT_EQ(offset % kChunkBytes, 0);
+      EXPECT_EQ(offset / Tile::kRowBytes, row);
+      places.insert(offset);
+    }
+    EXPECT_EQ(std::ssize(places), Tile::kChunks);
+  }
+}
+
+TYPED_TEST(Swizzle, EightRowsOfAChunkColumnHaveNoBankConflict) {
+  using Tile = SwizzledTile<TypeParam::value>;
+  for (i32 chunk = 0; chunk < Tile::kChunks; ++chunk) {
+    for (i32 first = 0; first < 64; first += 8) {
+      std::set<i32> banks;
+      for (i32 row = first; row < first + 8; ++row) banks.insert(Tile::offset(row, chunk) % 128);
+      EXPECT_EQ(banks.size(), 8u) << "chunk " << chunk << " rows from " << first;
+    }
+  }
+}
+
+TYPED_TEST(Swizzle, BlockAddressesAreTheTileOffsets) {
+  using Tile = SwizzledTile<TypeParam::value>;
+  constexpr u32 kTile = 4096;
+  for (u32 lane = 0; lane < 32; ++lane) {
+    for (const LdmatrixLane at : {ldmatrix_rows_first(lane), ldmatrix_chunks_first(lane)}) {
+      const BlockAddresses<TypeParam::value> addresses(kTile, at);
+      for (i32 row = 0; row < 4; ++row) {
+        for (i32 column = 0; column < TypeParam::value / 16; ++column) {
+          ASSERT_EQ(addresses.at(row, column),
+                    kTile + static_cast<u32>(Tile::offset(16 * row + at.row, 2 * column + at.chunk)))
+              << "lane " << lane << " block " << row << ", " << column;
+        }
+      }
+    }
+  }
+}
+
+TEST(Fragment, AccumulatorsCoverTheResultOnce) {
+  std::set<std::pair<i32, i32>> seen;
+  for (u32 lane = 0; lane < 32; ++lane) {
+    for (i32 i = 0; i < kAccumulators; ++i) {
+      const Coordinate at = accumulator_coordinate(lane, i);
+      EXPECT_TRUE(at.row >= 0 && at.row < kMmaM && at.column >= 0 && at.column < kMmaN);
+      seen.insert({at.row, at.column});
+    }
+  }
+  EXPECT_EQ(seen.size(), 128u);
+  EXPECT_EQ(accumulator_coordinate(5, 3).row, 9);  // PTX manual: groupID + 8, threadID_in_group · 2 + 1
+  EXPECT_EQ(accumulator_coordinate(5, 3).column, 3);
+}
+
+TEST(SmemPlan, CountsWhatTheKernelsHold) {
+  EXPECT_EQ(forward_smem_bytes(128, 128, 128, 64, 2), 2 * (128 * 128 + 2 * 64 * 256));
+  EXPECT_EQ(forward_smem_bytes(64, 128, 64, 64, 2), 2 * (64 * 128 + 2 * 64 * 192)) << "O is larger than Q";
+  EXPECT_EQ(decode_smem_bytes(128, 128, 64, 4, 4), 4096 + 4 * 64 * 512);
+  EXPECT_EQ(decode_smem_bytes(64, 64, 128, 2, 8) % 128, 0);
+  EXPECT_GE(decode_smem_bytes(16, 256, 16, 2, 1), 512 + 16 * (256 + 8) * 4) << "the warps' O is larger than K and V";
+}
+
+TEST(DecodeWorkspace, PartsFollowEachOtherAligned) {
+  const DecodeWorkspace w = decode_workspace(3, 5, 128, 7);
+  EXPECT_EQ(w.counters, 0);
+  EXPECT_EQ(w.partial_lse, kMaxDecodeCounters * 4);
+  EXPECT_GE(w.partial_o, w.partial_lse + i64{3} * 5 * 7 * 4);
+  EXPECT_EQ(w.partial_o % kWorkspaceAlignment, 0);
+  EXPECT_EQ(w.bytes, w.partial_o + i64{3} * 5 * 7 * 128 * 4);
+}
+
+TEST(DecodeWorkspace, CountersLieTheSameForAllShapes) {
+  EXPECT_EQ(decode_workspace(1, 1, 64, 2).partial_lse, decode_workspace(512, 64, 128, 9).partial_lse);
+}
+
+TEST(DecodeWorkspace, UnsplitNeedsNone) { EXPECT_EQ(decode_workspace(64, 64, 128, 1).bytes, 0); }
+
+TEST(DecodeWorkspace, SizesAre64Bit) {
+  EXPECT_GT(decode_workspace(4096, 128, 128, 64).bytes, i64{1} << 33);
+  EXPECT_EQ(decode_counters(2, 40, 2), 2 * 2 * 2);
+}
+
+TEST(Params, HaveTheSizeThatTheKernelsAssert) {
+  EXPECT_EQ(sizeof(ForwardParams), 176u);
+  EXPECT_EQ(sizeof(DecodeParams), 200u);
+}
+
+}  // namespace
+}  // namespace kiln::device
