@@ -2,7 +2,6 @@
 
 #include "api/compile_jobs.hpp"
 #include "base/fail.hpp"
-#include "base/files.hpp"
 #include "plan/names.hpp"
 
 #include <algorithm>
@@ -29,13 +28,6 @@ int choose_device(const cuda::Driver& driver, int wanted) {
   return wanted >= 0 ? wanted : driver.current_device().value_or(0);
 }
 
-plan::TunedTable tuned_table(const Options& options, int capability) {
-  if (!options.tuned_dir) return plan::builtin_tuned_table(capability);
-  const auto path = *options.tuned_dir / fmt::format("sm_{}.json", capability);
-  if (!std::filesystem::exists(path)) return {};
-  return plan::TunedTable::parse(base::read_file(path), path.string());
-}
-
 }  // namespace
 
 std::size_t RequestHash::operator()(const KernelRequest& request) const noexcept {
@@ -55,7 +47,7 @@ RuntimeState::RuntimeState(const Options& options)
       driver_(cuda::Driver::load(options.cuda_path)),
       device_(choose_device(*driver_, options.device)),
       device_info_(driver_->device_info(device_)),
-      tuned_(tuned_table(options, device_info_.capability)),
+      tuned_(plan::tuned_table(options.tuned_dir, device_info_.capability)),
       builder_(options, log_) {}
 
 const RuntimeState::KernelPtr& RuntimeState::get(const KernelRequest& request, Stream stream) {

@@ -47,7 +47,7 @@ Tone tone_of(State state) {
 }
 
 Finding tuned_rows(const plan::DeviceInfo& device, const Options& options) {
-  const auto table = tuned_table(options, device.capability);
+  const auto table = plan::tuned_table(options.tuned_dir, device.capability);
   const auto requests = shipped_requests();
   const auto tuned = std::ranges::count_if(
       requests, [&](const KernelRequest& request) { return table.find(request, device).has_value(); });

@@ -1,27 +1,17 @@
 #include "cli/planning.hpp"
 
-#include "base/files.hpp"
 #include "cli/selection.hpp"
 #include "plan/plan.hpp"
 
 #include <fmt/format.h>
 
-#include <filesystem>
-
 namespace kiln::cli {
-
-plan::TunedTable tuned_table(const Options& options, int capability) {
-  if (!options.tuned_dir) return plan::builtin_tuned_table(capability);
-  const auto path = *options.tuned_dir / fmt::format("sm_{}.json", capability);
-  if (!std::filesystem::exists(path)) return {};
-  return plan::TunedTable::parse(base::read_file(path), path.string());
-}
 
 plan::KernelConfig planned(const KernelRequest& request, int architecture, std::string_view tile,
                            const Options& options) {
   const plan::DeviceInfo device = plan::reference_device(architecture);
   if (!tile.empty()) return plan::with_tiling(request, device, parse_tiling(tile));
-  return plan::plan(request, device, tuned_table(options, architecture));
+  return plan::plan(request, device, plan::tuned_table(options.tuned_dir, architecture));
 }
 
 std::vector<plan::KernelConfig> planned(std::span<const KernelRequest> requests, std::span<const int> architectures,
@@ -36,7 +26,8 @@ std::vector<plan::KernelConfig> planned(std::span<const KernelRequest> requests,
 std::vector<plan::KernelConfig> possible_configs(const KernelRequest& request, int architecture,
                                                  const Options& options) {
   const plan::DeviceInfo device = plan::reference_device(architecture);
-  std::vector<plan::KernelConfig> configs = {plan::plan(request, device, tuned_table(options, architecture))};
+  std::vector<plan::KernelConfig> configs = {
+      plan::plan(request, device, plan::tuned_table(options.tuned_dir, architecture))};
   const auto reasoned = plan::with_tiling(request, device, plan::reasoned_tiling(request, device));
   if (reasoned != configs.front()) configs.push_back(reasoned);
   return configs;

@@ -11,9 +11,6 @@
 
 namespace kiln::cli {
 
-/// The table a Runtime with these options would use.
-plan::TunedTable tuned_table(const Options& options, int capability);
-
 /// The kernel for a typical GPU of an architecture; `tile` is empty for the planned one.
 plan::KernelConfig planned(const KernelRequest& request, int architecture, std::string_view tile,
                            const Options& options);

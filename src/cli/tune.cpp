@@ -38,7 +38,7 @@ plan::TunedTable table_to_extend(const std::filesystem::path& path, const Option
     }
     return table;
   }
-  table = tuned_table(options, capability);
+  table = plan::tuned_table(options.tuned_dir, capability);
   table.capability = capability;
   return table;
 }

@@ -2,6 +2,7 @@
 
 #include "base/embedded.hpp"
 #include "base/fail.hpp"
+#include "base/files.hpp"
 #include "plan/names.hpp"
 
 #include <algorithm>
@@ -66,6 +67,8 @@ base::Json row_to_json(const TunedRow& row) {
   return json;
 }
 
+std::string file_name(int capability) { return fmt::format("sm_{}.json", capability); }
+
 }  // namespace
 
 int template_version(KernelKind kind) {
@@ -107,11 +110,18 @@ void TunedTable::set(const TunedRow& row) {
 }
 
 TunedTable builtin_tuned_table(int capability) {
-  const auto name = fmt::format("sm_{}.json", capability);
+  const auto name = file_name(capability);
   for (const auto& file : embedded::tuned_tables()) {
     if (file.name == name) return TunedTable::parse(file.text, name);
   }
   return {};
+}
+
+TunedTable tuned_table(const std::optional<std::filesystem::path>& folder, int capability) {
+  if (!folder) return builtin_tuned_table(capability);
+  const auto path = *folder / file_name(capability);
+  if (!std::filesystem::exists(path)) return {};
+  return TunedTable::parse(base::read_file(path), path.string());
 }
 
 }  // namespace kiln::plan

@@ -3,6 +3,7 @@
 #include "plan/device_info.hpp"
 #include "plan/kernel_config.hpp"
 
+#include <filesystem>
 #include <map>
 #include <optional>
 #include <string>
@@ -48,5 +49,7 @@ class TunedTable {
 
 /// The table built into the library for a capability; empty where there is none.
 TunedTable builtin_tuned_table(int capability);
+/// sm_XY.json of a folder instead, if one is given; empty where it has none for the capability.
+TunedTable tuned_table(const std::optional<std::filesystem::path>& folder, int capability);
 
 }  // namespace kiln::plan

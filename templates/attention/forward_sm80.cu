@@ -226,8 +226,13 @@ class Consumer {
 KILN_DEVICE void Consumer::store(const ForwardParams& p) {
   using OutputTile = SwizzledTile<config::kHeadDimV>;
   const Position at;
-  // A warp's rows of O cover exactly its own rows of Q, unless their lengths differ.
-  if constexpr (config::kHeadDimQk != config::kHeadDimV) __syncthreads();
+  // O goes where Q was, so whoever reads Q must be done: a warp's rows of O cover exactly its own rows of Q,
+  // unless their lengths differ.
+  if constexpr (config::kHeadDimQk == config::kHeadDimV) {
+    __syncwarp();
+  } else {
+    __syncthreads();
+  }
 #pragma unroll
   for (i32 b = 0; b < kRowBlocks; ++b) {
 #pragma unroll

@@ -264,7 +264,7 @@ TEST_F(RuntimeTest, JitOffServesWhatIsKeptAndPrintsTheCommandForTheRest) {
   EXPECT_THAT(
       error_of(
           ErrorCode::missing_kernel,
-          [&] { (void)runtime.decode({.dtype = DType::f16, .head_dim_qk = 64, .head_dim_v = 64, .causal = true}); }),
+          [&] { (void)runtime.forward({.dtype = DType::f16, .head_dim_qk = 64, .head_dim_v = 64, .causal = true}); }),
       HasSubstr("kiln precompile --kind forward --dtype f16 --head-dim 64/64 --causal"));
   EXPECT_EQ(compiles(), 1);
 }

@@ -39,7 +39,8 @@ Tool::Variables Tool::environment() const {
   all["KILN_CUDA_PATH"] = FakeCuda::path();
   all["KILN_NVRTC_PATH"] = KILN_NVRTC_SHIM;
   all["KILN_CACHE_DIR"] = folder.path() / "cache";
-  all["KILN_LOG"] = "error";  // the shim's own variables would be warned of
+  all["KILN_TUNED_DIR"] = folder.path();  // which rows are shipped shall not matter to a test
+  all["KILN_LOG"] = "error";              // the shim's own variables would be warned of
   all["NVRTC_SHIM_FAKE"] = "1";
   all["NVRTC_SHIM_COUNT"] = folder.path() / "compiles";
   for (const auto& [name, value] : variables) all[name] = value;
