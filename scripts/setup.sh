@@ -10,7 +10,7 @@ source "$(dirname "$0")/common.sh"
 readonly cuda_wheels=('nvidia-cuda-nvrtc==13.0.*' 'nvidia-cuda-runtime==13.0.*')
 readonly ruff_version=0.17.5
 
-commands=(g++:g++ cmake:cmake ninja:ninja-build pkg-config:pkg-config git:git python3:python3 ccache:ccache)
+commands=(g++:g++ cmake:cmake ninja:ninja-build pkg-config:pkg-config git:git python3:python3)
 packages=(libspdlog-dev libfmt-dev nlohmann-json3-dev libcli11-dev libssl-dev libgtest-dev libgmock-dev
           libbenchmark-dev)
 checking=false
