@@ -8,8 +8,7 @@ namespace fake_cuda {
 namespace {
 
 [[noreturn]] void refuse(std::string_view item) {
-  std::fprintf(stderr, "fake libcuda: FAKE_CUDA has a bad item \"%.*s\"\n", static_cast<int>(item.size()),
-               item.data());
+  std::fprintf(stderr, "fake libcuda: FAKE_CUDA has a bad item \"%.*s\"\n", static_cast<int>(item.size()), item.data());
   std::abort();
 }
 
