@@ -19,7 +19,6 @@ using test::TempFolder;
 using testing::AllOf;
 using testing::Contains;
 using testing::HasSubstr;
-using testing::IsEmpty;
 
 TEST(OptionsFromJson, ReadsEveryMember) {
   const auto options = Options::from_json(R"({

@@ -20,7 +20,8 @@ inline std::string fake_loader_cache(const std::vector<std::pair<std::string, st
     append(entries, strings_at + strings.size(), 4);
     append(entries, strings_at + strings.size() + soname.size() + 1, 4);
     entries.resize(entries.size() + 12);  // system version, hardware
-    strings += soname + '\0' + path + '\0';
+    strings.append(soname).push_back('\0');
+    strings.append(path).push_back('\0');
   }
   std::string cache = "glibc-ld.so.cache1.1";
   append(cache, libraries.size(), 4);
