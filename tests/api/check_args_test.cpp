@@ -35,7 +35,7 @@ ForwardArgs good_forward() {
 
 DecodeArgs good_decode() {
   const auto cache = Strides::bshd(200, 2, 128);
-  const Strides q{.batch = 8 * 128, .row = 0, .head = 128};
+  const Strides q{.batch = std::int64_t{8} * 128, .row = 0, .head = 128};
   return {.q = {pointer(0x1000), q},
           .k_cache = {pointer(0x2000), cache},
           .v_cache = {pointer(0x3000), cache},

@@ -20,7 +20,6 @@ using test::FakeContext;
 using test::forward_args;
 using test::ScopedVariable;
 using testing::AllOf;
-using testing::Contains;
 using testing::HasSubstr;
 using testing::IsEmpty;
 

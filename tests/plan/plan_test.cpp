@@ -12,7 +12,6 @@ namespace {
 
 using test::error_of;
 using testing::AllOf;
-using testing::Contains;
 using testing::HasSubstr;
 
 KernelRequest request(KernelKind kind, int head_dim) {
