@@ -139,6 +139,14 @@ void make_folder(const fs::path& file) {
   fs::create_directory(file);
 }
 
+/// Not the whole: a sanitizer's program is larger than any entry may be.
+std::vector<std::byte> head_of_a_program() {
+  constexpr std::size_t kHeadBytes = 64 << 10;
+  auto bytes = read_bytes("/proc/self/exe");
+  bytes.resize(kHeadBytes);
+  return bytes;
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Kinds, DamagedEntry,
     testing::Values(Damage{"Empty", "0 bytes are too few", [](const fs::path& file) { write_bytes(file, {}); }},
@@ -148,7 +156,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Damage{"Zeroed", "not a kiln cache entry",
                            [](const fs::path& file) { write_bytes(file, std::vector<std::byte>(600)); }},
                     Damage{"Foreign", "not a kiln cache entry",
-                           [](const fs::path& file) { write_bytes(file, read_bytes("/proc/self/exe")); }},
+                           [](const fs::path& file) { write_bytes(file, head_of_a_program()); }},
                     Damage{"OtherKernel", "holds kernel cccc", hold_other_kernel},
                     Damage{"OtherBuild", "holds build aaaa", hold_other_build},
                     Damage{"TooLarge", "at most", make_sparse_giant},
