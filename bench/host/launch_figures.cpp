@@ -69,7 +69,7 @@ device::ForwardParams raw_params(const ForwardArgs& args) {
           .window_left = -1,
           .window_right = -1,
           .scale_log2 = 0.1F,
-          .reserved = 0};
+          .bundle = 1};
 }
 
 }  // namespace
