@@ -3,23 +3,31 @@
 # CUDA toolkit is found, NVRTC and the CUDA headers as Python wheels into .venv. Where nothing is missing it needs
 # neither root nor a network.
 #
-# usage: setup.sh [--check]    --check: also what scripts/check.sh needs
+# usage: setup.sh [--check | --nvrtc-versions]
+#   --check            also what scripts/check.sh needs
+#   --nvrtc-versions   only the NVRTC versions that tests/kernels tries, each into a folder of its own under .venv/nvrtc;
+#                      what can't be fetched is skipped there
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
 
 readonly cuda_wheels=('nvidia-cuda-nvrtc==13.0.*' 'nvidia-cuda-runtime==13.0.*')
 readonly ruff_version=0.17.5
+declare -rA nvrtc_versions=([12.9]='nvidia-cuda-nvrtc-cu12==12.9.*' [13.0]='nvidia-cuda-nvrtc==13.0.*' [newest]=nvidia-cuda-nvrtc)
 
 commands=(g++:g++ cmake:cmake ninja:ninja-build pkg-config:pkg-config git:git python3:python3)
 packages=(libspdlog-dev libfmt-dev nlohmann-json3-dev libcli11-dev libssl-dev libgtest-dev libgmock-dev
           libbenchmark-dev)
 checking=false
-if [[ ${1:-} == --check ]]; then
-  checking=true
-  commands+=(clang-format-19:clang-format-19 run-clang-tidy-19:clang-tidy-19 shellcheck:shellcheck)
-elif (($# > 0)); then
-  die "usage: setup.sh [--check]"
-fi
+only_nvrtc=false
+case ${1:-} in
+  '') ;;
+  --check)
+    checking=true
+    commands+=(clang-format-19:clang-format-19 run-clang-tidy-19:clang-tidy-19 shellcheck:shellcheck)
+    ;;
+  --nvrtc-versions) only_nvrtc=true ;;
+  *) die "usage: setup.sh [--check | --nvrtc-versions]" ;;
+esac
 
 missing_packages() {
   local entry package
@@ -53,6 +61,25 @@ pip_install() {
   fi
   step "pip ${1%%=*}" .venv/bin/python3 -m pip install --disable-pip-version-check "$@"
 }
+
+fetch_nvrtc_versions() {
+  local version folder
+  for version in "${!nvrtc_versions[@]}"; do
+    folder=.venv/nvrtc/$version
+    [[ ! -d $folder ]] || continue
+    rm -rf "$folder.part"
+    if pip_install "${nvrtc_versions[$version]}" --no-deps --quiet --retries 1 --target "$folder.part"; then
+      mv "$folder.part" "$folder"
+    else
+      echo "NVRTC $version could not be fetched: its tests are skipped"
+    fi
+  done
+}
+
+if $only_nvrtc; then
+  fetch_nvrtc_versions
+  exit
+fi
 
 mapfile -t missing < <(missing_packages)
 if ((${#missing[@]} > 0)); then

@@ -7,7 +7,11 @@ set -euo pipefail
 source "$(dirname "$0")/common.sh"
 
 step setup scripts/setup.sh
+scripts/setup.sh --nvrtc-versions >"$step_logs/nvrtc-versions.log" 2>&1 </dev/null &  # while the build has the cores
+fetching=$!
 step configure configure "$build" -DCMAKE_BUILD_TYPE=Release
 step build cmake --build "$build" -j "$jobs"
+wait "$fetching" || true
+grep 'could not be fetched' "$step_logs/nvrtc-versions.log" || true
 step tests ctest --test-dir "$build" -j "$jobs" --output-on-failure --no-tests=error "$@"
 sed -n '/tests passed/,$p' "$step_logs/tests.log"

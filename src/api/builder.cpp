@@ -35,6 +35,17 @@ void dump(const std::filesystem::path& folder, const codegen::Source& source, co
   }
 }
 
+/// What NVRTC says of a target that it does not know names neither itself nor what to do.
+void check_target(const jit::Compiler& nvrtc, int capability, const std::string& target) {
+  const auto supported = nvrtc.supported_capabilities();
+  const bool chosen_from_them = target != fmt::format("sm_{}", capability);
+  if (chosen_from_them || std::ranges::find(supported, capability) != supported.end()) return;
+  base::fail(ErrorCode::compile,
+             "NVRTC {} cannot compile for {}, only for compute capabilities {}. Install a newer nvidia-cuda-nvrtc, or "
+             "set KILN_NVRTC_PATH to one",
+             nvrtc.version(), target, fmt::join(supported, ", "));
+}
+
 }  // namespace
 
 Builder::Builder(const Options& options, base::Logger log)
@@ -98,6 +109,7 @@ cache::Entry Builder::compile(const plan::KernelConfig& config, std::string* log
 
 cache::Entry Builder::compile(const plan::KernelConfig& config, const Blueprint& plan, std::string* log) const {
   const auto nvrtc = compiler();
+  check_target(*nvrtc, config.capability, plan.target);
   log_.info("compiling {}", plan.source.name);
   auto binary = nvrtc->compile(plan.source.text, plan.source.name, plan.source.entry, plan.options);
   const auto spills = binary.resources.spill_bytes();
@@ -140,11 +152,17 @@ std::string Builder::target_for(int capability) const {
   const auto known = plan::known_capabilities();
   if (std::ranges::find(known, capability) != known.end()) return fmt::format("sm_{}", capability);
   // A GPU newer than this Kiln: only the compiler knows what it can make for it.
-  if (options_.jit && compiler_file()) {
-    const auto supported = compiler()->supported_capabilities();
-    return jit::choose_target(capability, supported);
+  const bool can_ask = options_.jit && compiler_file();
+  const auto supported = can_ask ? compiler()->supported_capabilities() : std::vector(known.begin(), known.end());
+  const std::string target = jit::choose_target(capability, supported);
+  if (target != fmt::format("sm_{}", capability)) {
+    std::call_once(unknown_once_, [&] {
+      log_.warning("neither Kiln nor {} knows compute capability {}.{}: its kernels are built for {}{}",
+                   can_ask ? "NVRTC " + compiler()->version() : "an NVRTC (none is used)", capability / 10,
+                   capability % 10, target, target.starts_with("sm_") ? "" : ", which the driver compiles once more");
+    });
   }
-  return jit::choose_target(capability, known);
+  return target;
 }
 
 void Builder::fail_missing(const plan::KernelConfig& config, const Blueprint& plan) const {

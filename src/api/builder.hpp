@@ -68,6 +68,7 @@ class Builder {
 
   // Found and loaded at first need: a warm start wants neither.
   mutable std::once_flag find_once_;
+  mutable std::once_flag unknown_once_;  ///< for the warning of a capability that nobody knows
   mutable std::optional<jit::CompilerFile> compiler_file_;
   mutable std::string searched_;
   mutable std::mutex load_mutex_;

@@ -1,6 +1,7 @@
 #include "base/dynamic_library.hpp"
 #include "base/fail.hpp"
 #include "jit/compiler.hpp"
+#include "jit/elf_file.hpp"
 #include "jit/log_text.hpp"
 
 #include <nvrtc.h>
@@ -179,6 +180,11 @@ std::optional<base::DynamicLibrary> open_builtins(const CompilerFile& file, cons
 }  // namespace
 
 std::shared_ptr<const Compiler> Compiler::load(const CompilerFile& file) {
+  // The loader would say that there is no such file.
+  if (const auto elf = read_elf(file.path); elf && !elf->for_this_machine) {
+    base::fail(ErrorCode::compile, "cannot load NVRTC: {} is made for another processor than this program's",
+               file.path.string());
+  }
   std::string why;
   auto library = base::DynamicLibrary::open(file.path, why);
   if (!library) base::fail(ErrorCode::compile, "cannot load NVRTC: {}", why);

@@ -1,5 +1,6 @@
 // Decode kernels, run on the host, against float64.
 #include "device/decode_workspace.cuh"
+#include "device/emulator/barriers.hpp"
 #include "device/emulator/tensors.hpp"
 #include "device/mask.cuh"
 #include "device/tile_schedule.cuh"
@@ -140,6 +141,15 @@ INSTANTIATE_TEST_SUITE_P(Emulated, DecodeKernel,
                                            Case{"window_across_tiles", window, 3, 1, 500, {500, 257}, 2, 200},
                                            Case{"window_open", window, 2, 1, 200, {200, 129}, 1}),
                          [](const auto& test) { return test.param.name; });
+
+TEST(DecodeKernelBarriers, NoneCanBeLeftOut) {
+  const Case split{"split", bf16, 3, 1, 330, {330}, 2};
+  expect_every_barrier_is_needed("attention/decode_sm80.cu", {[&] {
+                                   Call call(split);
+                                   call.launch();
+                                   return call.o.bits();
+                                 }});
+}
 
 }  // namespace
 }  // namespace emulator

@@ -1,5 +1,6 @@
 // Forward kernels, run on the host, against float64: fragment layouts, masks, the copy protocol and
 // every bound are checked without a GPU.
+#include "device/emulator/barriers.hpp"
 #include "device/emulator/tensors.hpp"
 #include "device/tile_schedule.cuh"
 
@@ -76,28 +77,42 @@ void launch_case(const Case& c, Tensor& q, Tensor& k, Tensor& v, Tensor& o, floa
   c.kernel->run(&params, schedule_of(c).blocks());
 }
 
+/// A forward call and its result.
+struct Call {
+  explicit Call(const Case& c)
+      : q(c.kernel->bf16, c.batch, c.len_q, c.heads_q, c.kernel->head_dim_qk),
+        k(c.kernel->bf16, c.batch, c.len_k, c.heads_kv, c.kernel->head_dim_qk),
+        v(c.kernel->bf16, c.batch, c.len_k, c.heads_kv, c.kernel->head_dim_v),
+        o(c.kernel->bf16, c.batch, c.len_q, c.heads_q, c.kernel->head_dim_v),
+        lse(static_cast<std::size_t>(c.batch * c.heads_q * c.len_q), NAN) {
+    std::mt19937 random(7);
+    for (int b = 0; b < c.batch; ++b) {
+      q.fill(random, b, c.len_q, c.heads_q);
+      k.fill(random, b, c.len_k, c.heads_kv);
+      v.fill(random, b, c.len_k, c.heads_kv);
+    }
+    launch_case(c, q, k, v, o, lse.data());
+  }
+
+  Tensor q;
+  Tensor k;
+  Tensor v;
+  Tensor o;
+  std::vector<float> lse;
+};
+
 TEST_P(ForwardKernel, MatchesFloat64) {
   const Case& c = GetParam();
   const KernelFacts& kernel = *c.kernel;
-  std::mt19937 random(7);
-  Tensor q(kernel.bf16, c.batch, c.len_q, c.heads_q, kernel.head_dim_qk);
-  Tensor k(kernel.bf16, c.batch, c.len_k, c.heads_kv, kernel.head_dim_qk);
-  Tensor v(kernel.bf16, c.batch, c.len_k, c.heads_kv, kernel.head_dim_v);
-  Tensor o(kernel.bf16, c.batch, c.len_q, c.heads_q, kernel.head_dim_v);
-  for (int b = 0; b < c.batch; ++b) {
-    q.fill(random, b, c.len_q, c.heads_q);
-    k.fill(random, b, c.len_k, c.heads_kv);
-    v.fill(random, b, c.len_k, c.heads_kv);
-  }
-  std::vector<float> lse(static_cast<std::size_t>(c.batch * c.heads_q * c.len_q), NAN);
-  launch_case(c, q, k, v, o, lse.data());
+  Call call(c);
   for (int b = 0; b < c.batch; ++b) {
     for (int h = 0; h < c.heads_q; ++h) {
       for (int i = 0; i < c.len_q; ++i) {
-        const auto expected = reference_row(q, k, v, b, i, h, h * c.heads_kv / c.heads_q, c.len_k, kernel.head_dim_qk,
-                                            kernel.head_dim_v, c.scale, [&](int j) { return sees(c, i, j); });
+        const auto expected =
+            reference_row(call.q, call.k, call.v, b, i, h, h * c.heads_kv / c.heads_q, c.len_k, kernel.head_dim_qk,
+                          kernel.head_dim_v, c.scale, [&](int j) { return sees(c, i, j); });
         const auto at = static_cast<unsigned>((b * c.heads_q + h) * c.len_q + i);
-        ASSERT_NO_FATAL_FAILURE(expect_row(o, lse[at], expected, kernel.bf16, b, i, h));
+        ASSERT_NO_FATAL_FAILURE(expect_row(call.o, call.lse[at], expected, kernel.bf16, b, i, h));
       }
     }
   }
@@ -127,6 +142,17 @@ INSTANTIATE_TEST_SUITE_P(Emulated, ForwardKernel,
                                            Case{"top_left_causal_window", causal_window, 1, 2, 1, 90, 120, 50, -1},
                                            Case{"top_left_rows_without_keys", causal_window, 1, 1, 1, 120, 33, 9, 4}),
                          [](const auto& test) { return test.param.name; });
+
+TEST(ForwardKernelBarriers, NoneCanBeLeftOut) {
+  const Case q_in_registers{"q_in_registers", full, 1, 1, 1, 128, 192};
+  const Case q_in_memory{"q_in_memory", window, 1, 1, 1, 64, 40};
+  const Case other_dim_of_v{"other_dim_of_v", causal_window, 1, 1, 1, 32, 0};
+  std::vector<Launch> launches;
+  for (const Case& c : {q_in_registers, q_in_memory, other_dim_of_v}) {
+    launches.push_back([c] { return Call(c).o.bits(); });
+  }
+  expect_every_barrier_is_needed("attention/forward_sm80.cu", launches);
+}
 
 /// One key whose score is huge gets exactly its weight of 1, and nothing overflows.
 TEST(ForwardKernelScores, OneHugeScoreGivesExactlyV) {

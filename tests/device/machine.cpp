@@ -1,9 +1,13 @@
 #include "device/emulator/machine.hpp"
 
+#include "device/emulator/races.hpp"
+
+#include <algorithm>
 #include <cstring>
 #include <deque>
 #include <exception>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <ucontext.h>
 #include <vector>
@@ -33,6 +37,8 @@ struct Fiber {
   std::unique_ptr<char[]> stack;
   std::vector<Copy> open_copies;
   std::deque<std::vector<Copy>> groups;
+  int block_barriers = 0;
+  int warp_barriers = 0;
   bool done = false;
 };
 
@@ -61,8 +67,40 @@ Block* block = nullptr;
 ucontext_t scheduler;
 std::size_t current = 0;
 const std::function<void()>* body = nullptr;
+std::vector<BarrierSite> barriers;
+std::optional<BarrierSite> left_out;
 
 Fiber& self() { return block->fibers[current]; }
+
+RaceDetector& races() {
+  static RaceDetector detector(smem_bytes, kEmulatedSharedBytes);
+  return detector;
+}
+
+Moment now() {
+  static std::uint64_t step = 0;
+  return {.block = blockIdx.x,
+          .thread = static_cast<int>(current),
+          .block_barriers = self().block_barriers,
+          .warp_barriers = self().warp_barriers,
+          .step = ++step};
+}
+
+/// What no other thread of the kernel can reach: its own stack, and what the warp shows in a collective.
+bool is_private(const void* address) {
+  const auto* byte = static_cast<const char*>(address);
+  const char* stack = self().stack.get();
+  if (byte >= stack && byte < stack + kStackBytes) return true;
+  const auto* shown = reinterpret_cast<const char*>(block->warps.data());
+  return byte >= shown && byte < shown + block->warps.size() * sizeof(Warp);
+}
+
+/// False: the barrier at this place is left out.
+bool comes_to(const std::source_location& site) {
+  const auto here = [&](const BarrierSite& b) { return b.line == site.line() && b.file == site.file_name(); };
+  if (std::ranges::none_of(barriers, here)) barriers.push_back({site.file_name(), site.line()});
+  return !left_out || !here(*left_out);
+}
 
 void give_way() { swapcontext(&self().context, &scheduler); }
 
@@ -128,6 +166,7 @@ bool run_once(Block& b) {
 void run_block(int threads) {
   Block b;
   block = &b;
+  const std::shared_ptr<void> leave(nullptr, [](void*) { block = nullptr; });
   b.barrier.size = threads;
   b.warps.resize(static_cast<std::size_t>(threads / kLanes));
   for (Warp& warp : b.warps) warp.meeting.size = kLanes;
@@ -140,12 +179,14 @@ void run_block(int threads) {
     if (b.progress == before) throw std::runtime_error("deadlock: no thread of the block can go on");
   }
   if (b.error) std::rethrow_exception(b.error);
+  if (!races().found().empty()) throw std::runtime_error(races().found());
 }
 
 }  // namespace
 
 void launch(std::int64_t blocks, int threads, const std::function<void()>& thread_main) {
   body = &thread_main;
+  races().start_launch();
   for (std::int64_t i = 0; i < blocks; ++i) {
     blockIdx.x = static_cast<unsigned>(i);
     run_block(threads);
@@ -154,13 +195,36 @@ void launch(std::int64_t blocks, int threads, const std::function<void()>& threa
 
 int lane() { return static_cast<int>(current % kLanes); }
 
-void block_barrier() { meet(block->barrier); }
+void on_access(const void* address, std::size_t bytes, bool write) {
+  // The machine itself shares inline functions with what is instrumented.
+  static bool busy = false;
+  if (block == nullptr || busy || is_private(address)) return;
+  busy = true;
+  write ? races().write(address, bytes, now()) : races().read(address, bytes, now());
+  busy = false;
+}
 
-bool block_any(bool value) {
+void block_barrier(const std::source_location& site) {
+  if (!comes_to(site)) return;
+  meet(block->barrier);
+  ++self().block_barriers;
+  ++self().warp_barriers;
+}
+
+void warp_barrier(const std::source_location& site) {
+  if (!comes_to(site)) return;
+  warp_exchange({});
+  ++self().warp_barriers;
+}
+
+bool block_any(bool value, const std::source_location& site) {
+  if (!comes_to(site)) return value;
   const int round = block->barrier.round % 2;
   block->any[round] |= value;
   block->any[1 - round] = false;
   meet(block->barrier);
+  ++self().block_barriers;
+  ++self().warp_barriers;
   return block->any[round];
 }
 
@@ -174,6 +238,7 @@ const std::array<Words, kLanes>& warp_exchange(const Words& words) {
 
 void copy_later(std::uint32_t dst, const void* src, std::uint32_t bytes) {
   if (dst % 16 != 0 || reinterpret_cast<std::uintptr_t>(src) % 16 != 0) throw std::runtime_error("misaligned copy");
+  races().copy_starts(shared_pointer(dst), 16, now());
   self().open_copies.push_back({dst, src, bytes});
 }
 
@@ -187,12 +252,24 @@ void wait_copies(int pending) {
   while (groups.size() > static_cast<std::size_t>(pending)) {
     for (const Copy& copy : groups.front()) {
       unsigned char* dst = shared_pointer(copy.dst);
+      races().copy_lands(dst, 16, now());
       std::memcpy(dst, copy.src, copy.bytes);
       std::memset(dst + copy.bytes, 0, 16 - copy.bytes);
     }
     groups.pop_front();
   }
 }
+
+int atomic_add_acquire_release(int* address, int value) {
+  races().release_and_acquire(now());
+  const int old = *address;
+  *address += value;
+  return old;
+}
+
+const std::vector<BarrierSite>& barriers_met() { return barriers; }
+WithoutBarrier::WithoutBarrier(const BarrierSite& site) { left_out = site; }
+WithoutBarrier::~WithoutBarrier() { left_out.reset(); }
 
 std::uint32_t shared_address(const void* pointer) {
   return static_cast<std::uint32_t>(static_cast<const unsigned char*>(pointer) - smem_bytes);

@@ -1,6 +1,7 @@
 #include "jit/compiler.hpp"
 
 #include "base/files.hpp"
+#include "jit/fake_elf.hpp"
 #include "support/expect_error.hpp"
 #include "support/temp_folder.hpp"
 
@@ -139,6 +140,13 @@ TEST(Compiler, AFileThatIsNoLibraryIsACompileError) {
   const test::TempFolder temp;
   const auto path = temp.write("libnvrtc.so.13", "nonsense");
   EXPECT_THAT(error_of(ErrorCode::compile, [&] { (void)load(path); }), HasSubstr(path.string()));
+}
+
+TEST(Compiler, AnotherProcessorsLibraryIsNamedSo) {
+  const test::TempFolder temp;
+  const auto path = temp.write("libnvrtc.so.13", test::fake_elf(test::note(test::kGnu, "x"), test::kOtherMachine));
+  EXPECT_THAT(error_of(ErrorCode::compile, [&] { (void)load(path); }),
+              AllOf(HasSubstr(path.string()), HasSubstr("another processor")));
 }
 
 // ---- With the NVRTC of this machine -------------------------------------------------------------

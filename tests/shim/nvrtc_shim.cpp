@@ -9,6 +9,7 @@
 //   NVRTC_SHIM_COUNT=file   append "<pid> <name>\n", in one write, for each nvrtcCompileProgram
 //   NVRTC_SHIM_DELAY_MS=n   sleep so long in each nvrtcCompileProgram
 //   NVRTC_SHIM_SPILL=n      the fake log reports n bytes of spill stores and loads
+//   NVRTC_SHIM_ARCHS=a,b    the targets that the fake supports, in place of 13.0's
 //   NVRTC_SHIM_FAIL=how     version   nvrtcVersion fails
 //                          old       nvrtcVersion says 12.8
 //                          archs     nvrtcGetSupportedArchs fails
@@ -29,12 +30,13 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <filesystem>
-#include <iterator>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <thread>
 #include <unistd.h>
+#include <vector>
 
 namespace {
 
@@ -194,7 +196,13 @@ nvrtcResult copy_out(const std::string& text, char* to) {
   return NVRTC_SUCCESS;
 }
 
-constexpr int kArchs[] = {75, 80, 86, 87, 88, 89, 90, 100, 103, 110, 120, 121};
+std::vector<int> fake_archs() {
+  std::vector<int> archs;
+  const std::string list = variable("NVRTC_SHIM_ARCHS");
+  std::stringstream numbers(list.empty() ? "75,80,86,87,88,89,90,100,103,110,120,121" : list);
+  for (std::string number; std::getline(numbers, number, ',');) archs.push_back(std::stoi(number));
+  return archs;
+}
 
 }  // namespace
 
@@ -225,7 +233,7 @@ nvrtcResult nvrtcVersion(int* major, int* minor) {
 }
 
 nvrtcResult nvrtcGetNumSupportedArchs(int* count) {
-  *count = static_cast<int>(std::size(kArchs));
+  *count = static_cast<int>(fake_archs().size());
   if (fake()) return NVRTC_SUCCESS;
   return forward(&nvrtcGetNumSupportedArchs, "nvrtcGetNumSupportedArchs", count);
 }
@@ -233,7 +241,7 @@ nvrtcResult nvrtcGetNumSupportedArchs(int* count) {
 nvrtcResult nvrtcGetSupportedArchs(int* archs) {
   if (must_fail("archs")) return NVRTC_ERROR_INTERNAL_ERROR;
   if (fake()) {
-    std::copy(std::begin(kArchs), std::end(kArchs), archs);
+    std::ranges::copy(fake_archs(), archs);
     return NVRTC_SUCCESS;
   }
   return forward(&nvrtcGetSupportedArchs, "nvrtcGetSupportedArchs", archs);

@@ -8,7 +8,6 @@
 
 #include <bit>
 #include <cmath>
-#include <cstring>
 #include <stdexcept>
 
 #define __global__
@@ -16,9 +15,13 @@
 #define __grid_constant__
 #define __launch_bounds__(threads, blocks)
 
-inline void __syncthreads() { emulator::block_barrier(); }
-inline int __syncthreads_or(int value) { return emulator::block_any(value != 0); }
-inline void __syncwarp() { emulator::warp_exchange({}); }
+inline void __syncthreads(std::source_location site = std::source_location::current()) {
+  emulator::block_barrier(site);
+}
+inline int __syncthreads_or(int value, std::source_location site = std::source_location::current()) {
+  return emulator::block_any(value != 0, site);
+}
+inline void __syncwarp(std::source_location site = std::source_location::current()) { emulator::warp_barrier(site); }
 
 inline float __shfl_xor_sync(unsigned, float x, int mask) {
   const auto all = emulator::warp_exchange({std::bit_cast<std::uint32_t>(x)});
@@ -44,24 +47,22 @@ void cp_async_wait_group() {
   emulator::wait_copies(kPending);
 }
 
-/// Element (row, column) of 8×8 matrix m, whose rows' addresses lanes 8m … 8m + 7 gave.
-inline u16 matrix_element(const std::array<emulator::Words, 32>& addresses, int m, int row, int column) {
-  u16 element;
-  const u32 address = addresses[static_cast<unsigned>(8 * m + row)][0];
-  if (address % 16 != 0) throw std::runtime_error("misaligned row of a matrix");
-  std::memcpy(&element, emulator::shared_pointer(address + static_cast<u32>(2 * column)), sizeof(element));
-  return element;
-}
-
+/// Each lane reads one row of the four 8×8 matrices, lanes 8m … 8m + 7 those of matrix m, and gets two
+/// elements of each.
 template <bool kTranspose>
 void ldmatrix(u32 (&d)[4], u32 address) {
-  const auto addresses = emulator::warp_exchange({address});
+  if (address % 16 != 0) throw std::runtime_error("misaligned row of a matrix");
+  // Volatile as the instruction is: it reads even if the result is not used.
+  const auto* row = reinterpret_cast<const volatile u32*>(emulator::shared_pointer(address));
+  const auto& rows = emulator::warp_exchange({row[0], row[1], row[2], row[3]});
+  const auto element = [&](int m, int i, int j) {
+    return static_cast<u16>(rows[static_cast<unsigned>(8 * m + i)][static_cast<unsigned>(j / 2)] >> j % 2 * 16);
+  };
   const int group = emulator::lane() / 4;
   const int pair = emulator::lane() % 4 * 2;
   for (int m = 0; m < 4; ++m) {
-    const u16 low = kTranspose ? matrix_element(addresses, m, pair, group) : matrix_element(addresses, m, group, pair);
-    const u16 high =
-        kTranspose ? matrix_element(addresses, m, pair + 1, group) : matrix_element(addresses, m, group, pair + 1);
+    const u16 low = kTranspose ? element(m, pair, group) : element(m, group, pair);
+    const u16 high = kTranspose ? element(m, pair + 1, group) : element(m, group, pair + 1);
     d[m] = static_cast<u32>(low) | static_cast<u32>(high) << 16;
   }
 }
@@ -118,9 +119,7 @@ inline float rcp_approx_ftz_f32(float x) { return 1.0f / x; }
 inline u32 mov_tid_x() { return threadIdx.x; }
 inline u32 mov_b32(u32 x) { return x; }
 inline i32 atom_add_acq_rel_gpu(i32* address, i32 value) {
-  const i32 old = *address;
-  *address += value;
-  return old;
+  return emulator::atomic_add_acquire_release(address, value);
 }
 
 }  // namespace kiln::device::ptx

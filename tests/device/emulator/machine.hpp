@@ -5,6 +5,9 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <source_location>
+#include <string>
+#include <vector>
 
 namespace emulator {
 
@@ -13,15 +16,17 @@ inline constexpr int kLanes = 32;
 /// The most that one lane shows to its warp in a collective operation.
 using Words = std::array<std::uint32_t, 12>;
 
-/// Runs `thread_main` in `threads` fibers for each block. Throws if fibers wait for each other forever.
+/// Runs `thread_main` in `threads` fibers for each block. Throws if fibers wait for each other forever, and
+/// if two of them touch the same memory and no barrier stands between (races.hpp).
 void launch(std::int64_t blocks, int threads, const std::function<void()>& thread_main);
 
 /// Of the fiber that runs.
 int lane();
 
-void block_barrier();
+void block_barrier(const std::source_location& site);
 /// Block barrier that returns whether any thread came with true.
-bool block_any(bool value);
+bool block_any(bool value, const std::source_location& site);
+void warp_barrier(const std::source_location& site);
 /// Shows words to the warp and returns those of all its lanes; valid until the lane's next collective.
 const std::array<Words, kLanes>& warp_exchange(const Words& words);
 
@@ -30,8 +35,30 @@ void copy_later(std::uint32_t dst_shared, const void* src, std::uint32_t src_byt
 void commit_copies();
 void wait_copies(int pending);
 
+/// Returns the old value. Orders what came before it in one block before what follows it in a later one.
+int atomic_add_acquire_release(int* address, int value);
+
 std::uint32_t shared_address(const void* pointer);
 unsigned char* shared_pointer(std::uint32_t address);
+
+/// Where a kernel says __syncthreads, __syncthreads_or or __syncwarp.
+struct BarrierSite {
+  std::string file;
+  unsigned line;
+  auto operator<=>(const BarrierSite&) const = default;
+};
+
+/// All that any thread has come to since the program began.
+const std::vector<BarrierSite>& barriers_met();
+
+/// While it lives, threads pass this barrier as if it were not there.
+class WithoutBarrier {
+ public:
+  explicit WithoutBarrier(const BarrierSite& site);
+  WithoutBarrier(const WithoutBarrier&) = delete;
+  WithoutBarrier& operator=(const WithoutBarrier&) = delete;
+  ~WithoutBarrier();
+};
 
 }  // namespace emulator
 

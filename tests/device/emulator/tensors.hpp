@@ -38,6 +38,9 @@ class Tensor {
     std::fill(data(), end, bits_of(bf16, NAN));
   }
 
+  [[nodiscard]] std::vector<std::uint16_t> bits() {
+    return memory_.empty() ? std::vector<std::uint16_t>() : std::vector(data(), data() + memory_.size() * 8);
+  }
   std::uint16_t* data() { return memory_.empty() ? nullptr : memory_[0].elements; }
   std::uint16_t& at(int b, int row, int head, int i) {
     return data()[b * strides.batch + row * strides.row + head * strides.head + i];
