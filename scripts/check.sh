@@ -69,7 +69,7 @@ check_asan() {
 
 check_tsan() {
   export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
-  sanitized tsan '^(cache|api|jit|cuda)$' test_cache test_api test_jit test_cuda
+  sanitized tsan '^(cache|api|c_api|jit|cuda)$' test_cache test_api test_c_api test_c_program test_jit test_cuda
 }
 
 step setup scripts/setup.sh --check
