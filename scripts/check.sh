@@ -23,7 +23,7 @@ sources() {  # tracked and new files of these patterns, less those deleted
 
 check_format() {
   local cpp python shell
-  mapfile -t cpp < <(sources 'include/*.h' 'include/*.hpp' '*.cpp' 'src/*.hpp' 'tests/*.hpp' 'bench/*.hpp' 'tests/*.c')
+  mapfile -t cpp < <(sources 'include/*.h' 'include/*.hpp' '*.cpp' 'src/*.hpp' 'tests/*.hpp' 'bench/*.hpp' 'tests/*.c' 'tests/*.h')
   mapfile -t python < <(sources '*.py')
   mapfile -t shell < <(sources '*.sh' .ci/run)
   step clang-format clang-format-19 --dry-run -Werror "${cpp[@]}"

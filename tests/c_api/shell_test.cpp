@@ -58,7 +58,6 @@ inline constexpr Layout<SecondVersion> kLayout<SecondVersion> = {
 namespace {
 
 using testing::HasSubstr;
-using testing::StrEq;
 
 struct Thrown {
   const char* name;
