@@ -8,10 +8,10 @@
 #include <kiln/kiln.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <span>
-#include <stdlib.h>
 
 namespace {
 
@@ -101,8 +101,10 @@ void request(const Machine& machine, const Given<kiln_kernel_request>& given) {
   const kiln_attention_config config = kiln_attention_config_init();
   // The one pointer that the host follows.
   if (given.bytes() >= sizeof(kiln_kernel_request)) {
-    const auto* const there = &config;
-    std::memcpy(reinterpret_cast<char*>(given.get()) + offsetof(kiln_kernel_request, config), &there, sizeof(there));
+    kiln_kernel_request with_config;
+    std::memcpy(&with_config, given.get(), sizeof(with_config));
+    with_config.config = &config;
+    std::memcpy(static_cast<void*>(given.get()), &with_config, sizeof(with_config));
   }
   check(kiln_runtime_prepare(machine.runtime, given.get(), 1, nullptr, nullptr));
 }
