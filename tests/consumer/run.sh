@@ -57,6 +57,9 @@ read -ra static < <(pkg-config --static --libs kiln fmt)
 [[ $(pkg-config --modversion kiln) == "$version" ]]
 "$cxx" -std=c++20 "${flags[@]}" "$here/main.cpp" -o "$work/pc-shared" "${shared[@]}"
 expect pkg-config "$work/pc-shared"
+read -ra kiln_alone < <(pkg-config --cflags --libs kiln)
+"${CC:-cc}" -std=c99 -Wall -Wextra -Wpedantic -Werror "$here/main.c" -o "$work/pc-c" "${kiln_alone[@]}"
+expect 'pkg-config from C' "$work/pc-c"
 rm "$library_dir"/libkiln.so*  # now -lkiln can only mean the static one
 "$cxx" -std=c++20 "${flags[@]}" "$here/main.cpp" -o "$work/pc-static" "${static[@]}"
 expect static-pkg-config "$work/pc-static"
