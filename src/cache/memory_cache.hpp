@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <stop_token>
 #include <thread>
 #include <unordered_map>
 #include <utility>
@@ -40,13 +41,14 @@ class MemoryCache {
 
   /// The value, made by `build()` if there is none. One thread builds, others that ask meanwhile wait
   /// and get the same value or the same exception. A build that failed is forgotten: the next ask tries
-  /// again. Error(unsupported) if a build asks for the very key that it builds.
+  /// again. Error(unsupported) if a build asks for the very key that it builds; Error(cancelled) if a stop is asked for
+  /// while this thread waits for another's build.
   template <class Build>
-  const Value& get_or_build(const Key& key, Build&& build) {
+  const Value& get_or_build(const Key& key, Build&& build, const std::stop_token& stop = {}) {
     if (const Value* found = find(key)) return *found;
     std::unique_lock lock(mutex_);
     if (const Value* found = find(key)) return *found;
-    if (const auto other = flights_.find(key); other != flights_.end()) return wait(lock, other->second);
+    if (const auto other = flights_.find(key); other != flights_.end()) return wait(lock, other->second, stop);
     const auto flight = std::make_shared<Flight>();
     flights_.emplace(key, flight);
     lock.unlock();
@@ -105,7 +107,7 @@ class MemoryCache {
       if (failure) std::rethrow_exception(failure);
       return *value;
     }
-    std::condition_variable landed;
+    std::condition_variable_any landed;
     std::thread::id builder = std::this_thread::get_id();
     const Value* value = nullptr;
     std::exception_ptr failure;
@@ -114,11 +116,13 @@ class MemoryCache {
   /// Fibonacci hashing: a hash that is the number itself would leave the upper bits empty.
   static std::uint64_t spread(const Key& key) { return std::uint64_t{Hash{}(key)} * 0x9e3779b97f4a7c15U; }
 
-  static const Value& wait(std::unique_lock<std::mutex>& lock, std::shared_ptr<Flight> flight) {
+  static const Value& wait(std::unique_lock<std::mutex>& lock, std::shared_ptr<Flight> flight,
+                           const std::stop_token& stop) {
     if (flight->builder == std::this_thread::get_id()) {
       base::fail(ErrorCode::unsupported, "building a value asked for that same value: it would wait for ever");
     }
-    flight->landed.wait(lock, [&] { return flight->value != nullptr || flight->failure != nullptr; });
+    const auto has_landed = [&] { return flight->value != nullptr || flight->failure != nullptr; };
+    if (!flight->landed.wait(lock, stop, has_landed)) base::fail(ErrorCode::cancelled, "the wait was cancelled");
     return flight->result();
   }
 

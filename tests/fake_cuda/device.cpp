@@ -2,6 +2,7 @@
 #include "fake_cuda/state.hpp"
 
 #include <cstdio>
+#include <unistd.h>
 
 using fake_cuda::Context;
 using fake_cuda::enter;
@@ -86,6 +87,7 @@ CUresult cuInit(unsigned flags) {
         if (flags != 0) return CUDA_ERROR_INVALID_VALUE;
         if (all.devices.empty()) return CUDA_ERROR_NO_DEVICE;
         all.initialized = true;
+        all.process = ::getpid();
         return CUDA_SUCCESS;
       },
       false);
@@ -172,7 +174,7 @@ CUresult cuDevicePrimaryCtxRelease(CUdevice device) {
 CUresult cuCtxGetDevice(CUdevice* device) {
   return enter("cuCtxGetDevice", [&](State& all) {
     const Context* current = all.current();
-    if (current == nullptr) return CUDA_ERROR_INVALID_CONTEXT;
+    if (current == nullptr) return all.no_context();
     *device = current->device;
     return CUDA_SUCCESS;
   });
@@ -196,9 +198,8 @@ CUresult cuCtxPopCurrent(CUcontext* context) {
 }
 
 CUresult cuCtxSynchronize() {
-  return enter("cuCtxSynchronize", [](State& all) {
-    return all.current() == nullptr ? CUDA_ERROR_INVALID_CONTEXT : fake_cuda::unsafe_call(all);
-  });
+  return enter("cuCtxSynchronize",
+               [](State& all) { return all.current() == nullptr ? all.no_context() : fake_cuda::unsafe_call(all); });
 }
 
 }  // extern "C"

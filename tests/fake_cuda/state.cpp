@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <unistd.h>
 
 namespace fake_cuda {
 namespace {
@@ -115,6 +116,7 @@ void State::reset() {
   for (const char* function : kFunctions) scripts.emplace(function, Script{});
   ++generation;
   initialized = false;
+  process = 0;
   shut_down = false;
   version = 13000;
   set_devices(2, 90);
@@ -150,6 +152,15 @@ CUcontext State::current_handle() const {
 }
 
 Context* State::current() { return contexts.find(current_handle()); }
+
+CUresult State::no_context() const {
+  return current_handle() == nullptr ? CUDA_ERROR_INVALID_CONTEXT : CUDA_ERROR_CONTEXT_IS_DESTROYED;
+}
+
+bool forked(const State& all) {
+  const pid_t process = all.process;
+  return process != 0 && process != ::getpid();
+}
 
 CUresult begin_call(State& all, const char* function, bool needs_init) {
   if (all.shut_down) return CUDA_ERROR_DEINITIALIZED;
