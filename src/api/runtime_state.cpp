@@ -62,7 +62,7 @@ const RuntimeState::KernelPtr& RuntimeState::get(const KernelRequest& request, S
   driver_->check_not_forked();  // before any lock
   if (const auto* kernel = kernels_.find(request)) {
     counters_->memory_hits.add();
-    return *kernel;
+    return kernel->mine();
   }
   return build(request, stream, {});
 }
@@ -71,7 +71,7 @@ const RuntimeState::KernelPtr& RuntimeState::build(const KernelRequest& request,
                                                    const std::stop_token& stop) {
   for (;;) {
     try {
-      return kernels_.get_or_build(request, [&] { return load(request, stream, stop); }, stop);
+      return kernels_.get_or_build(request, [&] { return KernelShares(load(request, stream, stop)); }, stop).mine();
     } catch (const Error& error) {
       // The thread whose build we waited for was capturing, or was told to stop. Neither is our affair: try ourselves.
       const bool not_ours = (error.code() == ErrorCode::capturing && !is_capturing(stream)) ||

@@ -2,6 +2,7 @@
 
 #include "api/background_jobs.hpp"
 #include "api/builder.hpp"
+#include "api/kernel_shares.hpp"
 #include "api/loaded_kernel.hpp"
 #include "base/log.hpp"
 #include "cache/memory_cache.hpp"
@@ -50,7 +51,7 @@ class RuntimeState : public std::enable_shared_from_this<RuntimeState> {
   plan::TunedTable tuned_;
   api::Builder builder_;
   std::shared_ptr<Counters> counters_ = std::make_shared<Counters>();
-  cache::MemoryCache<KernelRequest, KernelPtr, RequestHash> kernels_;
+  cache::MemoryCache<KernelRequest, KernelShares, RequestHash> kernels_;
 };
 
 }  // namespace kiln::detail
