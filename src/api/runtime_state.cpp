@@ -69,16 +69,7 @@ const RuntimeState::KernelPtr& RuntimeState::get(const KernelRequest& request, S
 
 const RuntimeState::KernelPtr& RuntimeState::build(const KernelRequest& request, Stream stream,
                                                    const std::stop_token& stop) {
-  for (;;) {
-    try {
-      return kernels_.get_or_build(request, [&] { return KernelShares(load(request, stream, stop)); }, stop).mine();
-    } catch (const Error& error) {
-      // The thread whose build we waited for was capturing, or was told to stop. Neither is our affair: try ourselves.
-      const bool not_ours = (error.code() == ErrorCode::capturing && !is_capturing(stream)) ||
-                            (error.code() == ErrorCode::cancelled && !stop.stop_requested());
-      if (!not_ours) throw;
-    }
-  }
+  return kernels_.get_or_build(request, [&] { return KernelShares(load(request, stream, stop)); }, stop).mine();
 }
 
 RuntimeState::KernelPtr RuntimeState::load(const KernelRequest& request, Stream stream,
