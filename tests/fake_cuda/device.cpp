@@ -2,7 +2,6 @@
 #include "fake_cuda/state.hpp"
 
 #include <cstdio>
-#include <unistd.h>
 
 using fake_cuda::Context;
 using fake_cuda::enter;
@@ -87,7 +86,6 @@ CUresult cuInit(unsigned flags) {
         if (flags != 0) return CUDA_ERROR_INVALID_VALUE;
         if (all.devices.empty()) return CUDA_ERROR_NO_DEVICE;
         all.initialized = true;
-        all.process = ::getpid();
         return CUDA_SUCCESS;
       },
       false);

@@ -3,7 +3,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
-#include <unistd.h>
+#include <pthread.h>
 
 namespace fake_cuda {
 namespace {
@@ -89,6 +89,7 @@ State& state() {
     auto* made = new State;
     made->reset();
     std::atexit(at_exit);
+    pthread_atfork(nullptr, nullptr, [] { state().forked = state().initialized; });
     return made;
   }();
   return *all;
@@ -116,7 +117,7 @@ void State::reset() {
   for (const char* function : kFunctions) scripts.emplace(function, Script{});
   ++generation;
   initialized = false;
-  process = 0;
+  forked = false;
   shut_down = false;
   version = 13000;
   set_devices(2, 90);
@@ -155,11 +156,6 @@ Context* State::current() { return contexts.find(current_handle()); }
 
 CUresult State::no_context() const {
   return current_handle() == nullptr ? CUDA_ERROR_INVALID_CONTEXT : CUDA_ERROR_CONTEXT_IS_DESTROYED;
-}
-
-bool forked(const State& all) {
-  const pid_t process = all.process;
-  return process != 0 && process != ::getpid();
 }
 
 CUresult begin_call(State& all, const char* function, bool needs_init) {

@@ -13,7 +13,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <sys/types.h>
 #include <thread>
 #include <variant>
 #include <vector>
@@ -92,7 +91,9 @@ struct State {
   std::mutex mutex;
   std::uint64_t generation = 1;  ///< of the last reset: threads drop what is older
   bool initialized = false;
-  std::atomic<pid_t> process = 0;  ///< that started the driver; read without the lock, which a fork may find held
+  /// Whether this is a fork of the process that started the driver: like the driver, it serves that one only. Read
+  /// without the lock, which a fork may find held.
+  std::atomic<bool> forked = false;
   bool shut_down = false;
   int version = 0;
   std::map<std::string_view, Script> scripts;
@@ -133,9 +134,6 @@ State& state();
 /// What FAKE_CUDA asks for. Ends the process with a message on a bad value.
 void apply_script(State& state, std::string_view text);
 
-/// Whether this is a fork of the process that started the driver: like the driver, it serves that one only.
-bool forked(const State& state);
-
 /// Counts a call and says what answers it before the function proper can: a scripted failure, a
 /// driver that has shut down or never started.
 CUresult begin_call(State& state, const char* function, bool needs_init);
@@ -144,7 +142,7 @@ CUresult begin_call(State& state, const char* function, bool needs_init);
 template <class Body>
 CUresult enter(const char* function, Body&& body, bool needs_init = true) noexcept {
   State& all = state();
-  if (forked(all)) return CUDA_ERROR_NOT_INITIALIZED;
+  if (all.forked) return CUDA_ERROR_NOT_INITIALIZED;
   const std::lock_guard lock(all.mutex);
   const CUresult begun = begin_call(all, function, needs_init);
   return begun != CUDA_SUCCESS ? begun : body(all);
