@@ -174,20 +174,20 @@ int run(int thread_count, int launches) {
 
   constexpr std::int64_t kFlatBytes = std::int64_t{2} << 20U;
   base::Json::Array rows;
-  rows.push_back(base::Json::Object{{"what", "launches"},
-                                    {"kiln", tally.launches.load()},
-                                    {"unit", "launches"},
-                                    {"threads", thread_count},
-                                    {"seconds", seconds},
-                                    {"counted_by_stats", static_cast<std::int64_t>(runtime.stats().launches)}});
+  rows.emplace_back(base::Json::Object{{"what", "launches"},
+                                       {"kiln", tally.launches.load()},
+                                       {"unit", "launches"},
+                                       {"threads", thread_count},
+                                       {"seconds", seconds},
+                                       {"counted_by_stats", static_cast<std::int64_t>(runtime.stats().launches)}});
   auto errors = row("errors", tally.errors, "errors", 0);
   if (tally.errors > 0) errors["first"] = tally.first_error;
-  rows.push_back(std::move(errors));
+  rows.emplace_back(std::move(errors));
   auto wrong = row("results that differ from the first, which is right", tally.wrong, "results", 0);
   wrong["samples"] = tally.samples.load();
-  rows.push_back(std::move(wrong));
-  rows.push_back(row("growth of host memory", most.host_bytes - reference.host_bytes, "bytes", kFlatBytes));
-  rows.push_back(row("growth of device memory", most.device_bytes - reference.device_bytes, "bytes", 0));
+  rows.emplace_back(std::move(wrong));
+  rows.emplace_back(row("growth of host memory", most.host_bytes - reference.host_bytes, "bytes", kFlatBytes));
+  rows.emplace_back(row("growth of device memory", most.device_bytes - reference.device_bytes, "bytes", 0));
   base::Json::Object out;
   out["device"] = real ? driver->device_info(0).name : "none (fake libcuda)";
   out["versions"] = base::Json::Object{{"kiln", version()}};

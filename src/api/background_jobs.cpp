@@ -49,7 +49,7 @@ BackgroundJobs::~BackgroundJobs() {
   if (fork_guard_.forked()) {
     // The thread stayed in the parent, and what it may hold locked is so for ever: neither wait nor tidy up.
     thread_.detach();
-    static_cast<void>(std::make_unique<std::shared_ptr<Run>>(run_).release());
+    [[maybe_unused]] const auto* const kept = std::make_unique<std::shared_ptr<Run>>(run_).release();
     return;
   }
   cancel();
