@@ -4,6 +4,8 @@
 //   devices=2  capability=90  sms=132  memory=1073741824  version=13000  launch_ms=0.01
 //   fail=<function>:<CUresult>[:<after this many calls>[:<times>]]      (may be repeated)
 //   log=<file>: call counts, one "<function> <calls>" a line, and "launches <n>", written at exit
+//
+// A fork of the process that called cuInit gets CUDA_ERROR_NOT_INITIALIZED from every call.
 #pragma once
 
 #include <stddef.h>
@@ -82,6 +84,8 @@ int fake_cuda_context_depth();
 void* fake_cuda_context_current();
 void* fake_cuda_context_create(int device);
 void fake_cuda_context_set_current(void* context);  ///< null: none
+/// With its streams. It leaves this thread's stack; other threads it is current on are left with a dead one.
+void fake_cuda_context_destroy(void* context);
 
 #ifdef __cplusplus
 }
