@@ -13,7 +13,7 @@ namespace {
 using std::chrono::milliseconds;
 
 DiskStore open_store(const std::string& root, PublishHook hook = nullptr) {
-  return {root, DiskStore::Access::read_write, base::Logger(LogLevel::warning, nullptr), hook};
+  return {root, DiskStore::Access::read_write, base::Logger(LogLevel::warning, nullptr), {.hook = hook}};
 }
 
 /// What a process that needs a kernel does: find it, else build it under the lock. Each build leaves a
