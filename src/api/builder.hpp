@@ -32,7 +32,7 @@ struct Built {
   Origin origin = Origin::compiled;
 };
 
-/// Turns configs into cubins: precompiled folder, then disk, then NVRTC. Needs no GPU. Thread-safe.
+/// Turns configs into cubins: precompiled folders, then disk, then NVRTC. Needs no GPU. Thread-safe.
 class Builder {
  public:
   Builder(const Options& options, base::Logger log);
@@ -56,6 +56,8 @@ class Builder {
   [[nodiscard]] std::string target_for(int capability) const;
   [[nodiscard]] cache::Entry compile(const plan::KernelConfig& config, const Blueprint& blueprint,
                                      std::string* log) const;
+  /// As compile(); what fails is kept for a person to look at.
+  [[nodiscard]] Built compile_anew(const plan::KernelConfig& config, const Blueprint& blueprint) const;
   [[nodiscard]] std::optional<Built> find(const Blueprint& blueprint) const;
   [[noreturn]] void fail_missing(const plan::KernelConfig& config, const Blueprint& blueprint) const;
 
@@ -63,7 +65,7 @@ class Builder {
   base::Logger log_;
   codegen::TemplateStore templates_;
   std::vector<std::string> environment_options_;  ///< variables that change what NVRTC makes
-  std::optional<cache::DiskStore> precompiled_;
+  std::vector<cache::DiskStore> precompiled_;
   std::optional<cache::DiskStore> disk_;
 
   // Found and loaded at first need: a warm start wants neither.

@@ -114,6 +114,7 @@ PruneReport DiskStore::prune_to(const PruneRequest& request, double share, const
                                 std::chrono::milliseconds patience) const {
   PruneReport report;
   if (root_.empty() || (access_ == Access::read_only && !request.dry_run)) return report;
+  if (!open_folder({kVersionFolder}, Trouble::read, false).valid()) return report;
   fs::path lock_file;
   const base::FileDescriptor lock = request.dry_run ? base::FileDescriptor() : open_lock_file(lock_file);
   if (lock.valid() && lock_within(lock.get(), kEvictionByte, patience) == EAGAIN) return {.busy = true};

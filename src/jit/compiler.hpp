@@ -1,5 +1,7 @@
 #pragma once
 
+#include <kiln/error.hpp>
+
 #include <cstddef>
 #include <filesystem>
 #include <memory>
@@ -7,6 +9,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace kiln::jit {
@@ -37,6 +40,17 @@ struct Resources {
 /// Reads registers, spills and warnings of `entry` out of a `-Xptxas=-v` log.
 Resources parse_log(std::string_view log, std::string_view entry);
 
+/// Error(compile) of a source that NVRTC refused, with all that it said.
+class CompileFailure : public Error {
+ public:
+  CompileFailure(const std::string& message, std::string log)
+      : Error(ErrorCode::compile, message), log_(std::move(log)) {}
+  [[nodiscard]] const std::string& log() const noexcept { return log_; }
+
+ private:
+  std::string log_;
+};
+
 struct Binary {
   std::vector<std::byte> image;  ///< a cubin; PTX if the target is compute_*
   Resources resources;
@@ -57,7 +71,7 @@ class Compiler {
   static std::shared_ptr<const Compiler> load(const CompilerFile& file);
   virtual ~Compiler() = default;
 
-  /// Error(compile) carrying log and options if the source does not compile.
+  /// CompileFailure carrying log and options if the source does not compile.
   [[nodiscard]] virtual Binary compile(const std::string& source, const std::string& name, const std::string& entry,
                                        const std::vector<std::string>& options) const = 0;
   /// The identity of the file it was loaded from.
