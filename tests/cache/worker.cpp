@@ -1,3 +1,4 @@
+#include "cache/lock.hpp"
 #include "cache/support.hpp"
 
 #include <chrono>
@@ -54,6 +55,23 @@ int publish_with_room_for(const std::string& root, const std::string& bytes, boo
   return open_store(root).publish(sample_entry('a', 5000)) ? 0 : 1;
 }
 
+/// Says so once the temporary file is written, and waits there.
+int publish_and_pause(const std::string& root) {
+  const PublishHook pause = [](PublishStep step) {
+    if (step != PublishStep::written) return;
+    if (::write(STDOUT_FILENO, "p", 1) == 1) ::pause();
+  };
+  return open_store(root, pause).publish(sample_entry('a', 5000)) ? 0 : 1;
+}
+
+int hold_eviction(const std::string& root) {
+  const std::string path = root + "/v1/lock";
+  const base::FileDescriptor file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (try_lock(file.get(), kEvictionByte) != 0 || ::write(STDOUT_FILENO, "h", 1) != 1) return 1;
+  ::pause();
+  return 0;
+}
+
 int hold_lock(const std::string& root, const std::string& build_id) {
   const BuildLock lock = open_store(root).lock(build_id, milliseconds(10'000));
   if (!lock.held() || ::write(STDOUT_FILENO, "h", 1) != 1) return 1;
@@ -72,6 +90,8 @@ int run_worker(const std::vector<std::string>& arguments) {
   if (task == "publish-and-die") return publish_and_die(root, detail);
   if (task == "publish-cut-short") return publish_with_room_for(root, detail, true);
   if (task == "publish-without-room") return publish_with_room_for(root, detail, false);
+  if (task == "publish-and-pause") return publish_and_pause(root);
+  if (task == "hold-eviction") return hold_eviction(root);
   if (task == "hold-lock") return hold_lock(root, detail);
   return 99;
 }

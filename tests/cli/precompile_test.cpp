@@ -3,8 +3,11 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
+#include <iterator>
+#include <sstream>
 #include <thread>
 
 namespace kiln::test {
@@ -50,6 +53,27 @@ TEST_F(Precompile, ServesAMachineThatMayNotCompile) {
   const ToolResult with = run(use);
   EXPECT_EQ(with.exit_code, 1) << "the fake GPU computes nothing, so it ran: " << with.err;
   EXPECT_THAT(with.out, HasSubstr("WRONG"));
+  EXPECT_EQ(compiles(), before);
+}
+
+TEST_F(Precompile, TheCommandThatJitOffPrintsMakesTheKernelThatIsThenFound) {
+  const std::vector<std::string> use = {"run",      "--dtype", "f16",      "--head-dim", "64/128",
+                                        "--causal", "--align", "top-left", "--window",   "--len-q",
+                                        "64",       "--rows",  "8"};
+  variables["KILN_JIT"] = "off";
+  const ToolResult without = run(use);
+  ASSERT_EQ(without.exit_code, 3);
+  const std::size_t begin = without.err.find("kiln precompile ");
+  const std::size_t end = without.err.find(", and set KILN_PRECOMPILED_DIR");
+  ASSERT_TRUE(begin != std::string::npos && end != std::string::npos) << without.err;
+  std::istringstream command(without.err.substr(begin, end - begin));
+  std::vector<std::string> words{std::istream_iterator<std::string>(command), {}};
+  words.erase(words.begin());
+  std::ranges::replace(words, std::string("FOLDER"), store);
+  ASSERT_EQ(run(words).exit_code, 0);
+  const int before = compiles();
+  variables["KILN_PRECOMPILED_DIR"] = "/no/such:" + store;
+  EXPECT_EQ(run(use).exit_code, 1) << "the fake GPU computes nothing, so it ran";
   EXPECT_EQ(compiles(), before);
 }
 
