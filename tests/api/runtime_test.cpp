@@ -1,4 +1,5 @@
 #include "api/fake_machine.hpp"
+#include "cache/disk_store.hpp"
 #include "cuda/graph.hpp"
 #include "cuda/stream.hpp"
 #include "device/params.cuh"
@@ -306,6 +307,20 @@ TEST_F(RuntimeTest, SeveralPrecompiledFoldersAreSearchedInOrderAndNothingIsCopie
   EXPECT_EQ(log_lines(), std::vector<std::string>{});
 }
 
+TEST_F(RuntimeTest, WithoutAHomeKernelsAreInMemoryOnlyWithOneWarning) {
+  const FakeContext context(fake, 0);
+  const ScopedVariable no_xdg("XDG_CACHE_HOME", nullptr);
+  auto homeless = options();
+  homeless.cache_dir.reset();
+  for (const char* home : {static_cast<const char*>(nullptr), "/", "", "relative"}) {
+    const ScopedVariable variable("HOME", home);
+    const std::size_t before = log_lines().size();
+    EXPECT_EQ(Runtime(homeless).forward({}).info().origin, Origin::compiled);
+    ASSERT_EQ(log_lines().size(), before + 1);
+    EXPECT_THAT(log_lines().back(), HasSubstr("neither KILN_CACHE_DIR, XDG_CACHE_HOME nor HOME names a folder"));
+  }
+}
+
 TEST_F(RuntimeTest, AFolderOthersMayWriteIsMemoryOnlyWithOneWarning) {
   const FakeContext context(fake, 0);
   auto open = options();
@@ -332,6 +347,21 @@ TEST_F(RuntimeTest, ADamagedEntryIsRebuiltWithAWarning) {
   EXPECT_EQ(Runtime(options()).forward({}).info().origin, Origin::compiled);
   EXPECT_EQ(compiles(), 2);
   EXPECT_FALSE(log_lines().empty());
+}
+
+TEST_F(RuntimeTest, AnEntryForAnotherArchitectureIsRebuiltWithAWarning) {
+  const FakeContext context(fake, 0);
+  const std::string kernel_id = Runtime(options()).forward({}).info().kernel_id;
+  const cache::DiskStore store(folder.path() / "cache", cache::DiskStore::Access::read_write,
+                               base::Logger(LogLevel::off, nullptr));
+  auto entry = store.find_kernel(kernel_id);
+  ASSERT_TRUE(entry);
+  entry->target = "sm_80";  // under the very ids of the one for sm_90
+  ASSERT_TRUE(store.publish(*entry));
+  EXPECT_EQ(Runtime(options()).forward({}).info().origin, Origin::compiled);
+  EXPECT_THAT(log_lines(), testing::Each(AllOf(HasSubstr("is for sm_80, not sm_90"))));
+  EXPECT_GE(log_lines().size(), 1U);
+  EXPECT_EQ(Runtime(options()).forward({}).info().origin, Origin::disk) << "it was replaced";
 }
 
 TEST_F(RuntimeTest, AFailedCompileCarriesLogAndOptionsAndIsTriedAgain) {

@@ -144,6 +144,15 @@ TEST_F(Precompile, InterruptedItLeavesAUsableFolder) {
   EXPECT_EQ(rest.json().at("made").as_int(0, 8), 8 - made);
 }
 
+TEST_F(Precompile, ManyProcessesMakeEachKernelOnce) {
+  variables["NVRTC_SHIM_DELAY_MS"] = "10";
+  const auto kernels = manifest();
+  std::vector<pid_t> processes;
+  for (int i = 0; i < 6; ++i) processes.push_back(start({"precompile", kernels, "-o", store, "--jobs", "2"}));
+  for (const pid_t process : processes) EXPECT_EQ(wait(process).exit_code, 0);
+  EXPECT_EQ(compiles(), 8) << "six processes, eight keys";
+}
+
 TEST_F(Precompile, ReportsProgressInLinesWhereThereIsNoTerminal) {
   variables["NVRTC_SHIM_DELAY_MS"] = "400";
   const ToolResult result = run({"precompile", manifest(), "-o", store, "--jobs", "2"});
