@@ -68,24 +68,24 @@ Built Builder::find_or_compile(const plan::KernelConfig& config, const std::func
 }
 
 std::optional<Built> Builder::find(const Blueprint& plan) const {
-  // A kernel's id holds its target, but the driver takes any cubin: what is loaded must say it too.
-  const auto fits = [&](const std::optional<cache::Entry>& entry) {
-    if (entry && entry->target != plan.target) {
-      log_.warning("a kept kernel {} is for {}, not {}: it is not used", entry->name, entry->target, plan.target);
-    }
-    return entry && entry->target == plan.target;
-  };
   for (const auto& store : precompiled_) {
     auto entry = store.find_kernel(plan.kernel_id);
-    if (fits(entry)) return Built{.entry = std::move(*entry), .origin = Origin::precompiled};
+    if (entry && fits(*entry, plan)) return Built{.entry = std::move(*entry), .origin = Origin::precompiled};
   }
   if (!disk_) return {};
   // Without a compiler to compare with, any compiler's kernel serves.
   const auto file = options_.jit ? compiler_file() : std::nullopt;
   auto entry = file ? disk_->find_build(plan.kernel_id, cache::build_id(plan.kernel_id, file->identity))
                     : disk_->find_kernel(plan.kernel_id);
-  if (!fits(entry)) return {};
+  if (!entry || !fits(*entry, plan)) return {};
   return Built{.entry = std::move(*entry), .origin = Origin::disk};
+}
+
+bool Builder::fits(const cache::Entry& entry, const Blueprint& plan) const {
+  // A kernel's id holds its target, but the driver takes any cubin: what is loaded must say it too.
+  if (entry.target == plan.target) return true;
+  log_.warning("a kept kernel {} is for {}, not {}: it is not used", entry.name, entry.target, plan.target);
+  return false;
 }
 
 Built Builder::compile_anew(const plan::KernelConfig& config, const Blueprint& plan) const {
@@ -97,7 +97,7 @@ Built Builder::compile_anew(const plan::KernelConfig& config, const Blueprint& p
                                .source = plan.source.text,
                                .options = plan.options,
                                .environment = environment_options_,
-                               .compiler = compiler_file()->path,
+                               .compiler = compiler_file().value_or(jit::CompilerFile{}).path,
                                .log = failure.log()};
     throw Error(failure.code(), failure.what() + keep_failure(disk(), failed));
   }

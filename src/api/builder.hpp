@@ -59,6 +59,7 @@ class Builder {
   /// As compile(); what fails is kept for a person to look at.
   [[nodiscard]] Built compile_anew(const plan::KernelConfig& config, const Blueprint& blueprint) const;
   [[nodiscard]] std::optional<Built> find(const Blueprint& blueprint) const;
+  [[nodiscard]] bool fits(const cache::Entry& entry, const Blueprint& blueprint) const;
   [[noreturn]] void fail_missing(const plan::KernelConfig& config, const Blueprint& blueprint) const;
 
   Options options_;

@@ -135,8 +135,9 @@ Finding examine_cache(const Common& common) {
   if (folder.empty()) {
     return {"cache", State::note, "memory only", "set KILN_CACHE_DIR, or each process compiles its kernels anew"};
   }
-  const auto store = api::disk_store(common.options, logger_of(common));
-  if (const std::string refusal = store->refusal(); !refusal.empty()) {
+  const cache::DiskStore store(folder, cache::DiskStore::Access::read_write, logger_of(common),
+                               api::store_settings(common.options));
+  if (const std::string refusal = store.refusal(); !refusal.empty()) {
     return {"cache", State::unwritable, refusal, kNotTrusted};
   }
   if (can_write(std::filesystem::absolute(folder))) return {"cache", State::good, folder.string(), ""};
