@@ -48,6 +48,7 @@ enum {
   KILN_ERROR_COMPILE = 5,          /**< NVRTC is missing, too old, or refused the source */
   KILN_ERROR_CUDA = 6,             /**< the driver is missing or returned an error */
   KILN_ERROR_IO = 7,               /**< a file could not be read or written */
+  KILN_ERROR_CANCELLED = 8,        /**< the work was cancelled before it was done */
   KILN_ERROR_OUT_OF_MEMORY = 100,  /**< of the host */
   KILN_ERROR_INTERNAL = 101        /**< anything else: please report it */
 };

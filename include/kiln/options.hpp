@@ -2,6 +2,7 @@
 
 #include <kiln/export.h>
 
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <optional>
@@ -24,8 +25,15 @@ struct KILN_API Options {
 
   /// Where kernels are kept. Unset: $XDG_CACHE_HOME/kiln or ~/.cache/kiln. Empty path: memory only.
   std::optional<std::filesystem::path> cache_dir{};
-  /// A folder made by `kiln precompile`, read before the cache and never written.
+  /// Folders made by `kiln precompile`, one or several with ':' between them, read in this order before the
+  /// cache and never written.
   std::optional<std::filesystem::path> precompiled_dir{};
+  /// What the cache may hold before the kernels used longest ago are removed. 0: no limit.
+  std::uint64_t cache_max_bytes = std::uint64_t{2} << 30;
+  int cache_max_files = 20'000;
+  /// Use kernels' folders even if other users own or may write them. Whoever can write a kernel can run code
+  /// in this process.
+  bool cache_shared = false;
   /// false: never load NVRTC; a kernel that is in no cache is an error.
   bool jit = true;
   /// Kernels compiled at once by prepare(). 0: as many as cores and free memory allow.

@@ -1,6 +1,7 @@
 #include "api/builder.hpp"
 
-#include "api/cache_folder.hpp"
+#include "api/failure_folder.hpp"
+#include "api/stores.hpp"
 #include "base/fail.hpp"
 #include "base/files.hpp"
 #include "plan/device_info.hpp"
@@ -14,17 +15,6 @@ namespace {
 
 // Longer than any compile of ours takes; after it a second compile does less harm than waiting on.
 constexpr std::chrono::seconds kLockPatience{60};
-
-std::optional<cache::DiskStore> precompiled_store(const Options& options, const base::Logger& log) {
-  if (!options.precompiled_dir) return {};
-  return cache::DiskStore(*options.precompiled_dir, cache::DiskStore::Access::read_only, log);
-}
-
-std::optional<cache::DiskStore> disk_store(const Options& options, const base::Logger& log) {
-  const auto folder = cache_folder(options, log);
-  if (folder.empty()) return {};
-  return cache::DiskStore(folder, cache::DiskStore::Access::read_write, log);
-}
 
 void dump(const std::filesystem::path& folder, const codegen::Source& source, const base::Logger& log) {
   try {
@@ -54,7 +44,7 @@ Builder::Builder(const Options& options, base::Logger log)
       templates_(options.template_dir),
       environment_options_(jit::environment_options()),
       search_places_(jit::search_places(options.nvrtc_path)),
-      precompiled_(precompiled_store(options, log_)),
+      precompiled_(precompiled_stores(options, log_)),
       disk_(disk_store(options, log_)) {
   for (const auto& option : environment_options_) {
     log_.warning("{} changes what NVRTC compiles; kernels built under it are kept apart", option);
@@ -81,29 +71,51 @@ Built Builder::find_or_compile(const plan::KernelConfig& config, const std::func
   if (!options_.jit) fail_missing(config, plan);
   if (before_compile) before_compile();
   if (stop.stop_requested()) base::fail(ErrorCode::cancelled, "the compile of {} was cancelled", plan.source.name);
-  if (!disk_) return {.entry = compile(config, plan, nullptr, stop), .origin = Origin::compiled};
+  if (!disk_) return compile_anew(config, plan, stop);
 
   const auto lock = disk_->lock(cache::build_id(plan.kernel_id, compiler()->identity()), kLockPatience, stop);
   // Whoever held the lock before us most likely built this very kernel.
   if (auto found = find(plan)) return std::move(*found);
-  Built built{.entry = compile(config, plan, nullptr, stop), .origin = Origin::compiled};
+  Built built = compile_anew(config, plan, stop);
   disk_->publish(built.entry);
   return built;
 }
 
 std::optional<Built> Builder::find(const Blueprint& plan) const {
-  if (precompiled_) {
-    if (auto entry = precompiled_->find_kernel(plan.kernel_id)) {
-      return Built{.entry = std::move(*entry), .origin = Origin::precompiled};
-    }
+  for (const auto& store : precompiled_) {
+    auto entry = store.find_kernel(plan.kernel_id);
+    if (entry && fits(*entry, plan)) return Built{.entry = std::move(*entry), .origin = Origin::precompiled};
   }
   if (!disk_) return {};
   // Without a compiler to compare with, any compiler's kernel serves.
   const auto file = options_.jit ? compiler_file() : std::nullopt;
   auto entry = file ? disk_->find_build(plan.kernel_id, cache::build_id(plan.kernel_id, file->identity))
                     : disk_->find_kernel(plan.kernel_id);
-  if (!entry) return {};
+  if (!entry || !fits(*entry, plan)) return {};
   return Built{.entry = std::move(*entry), .origin = Origin::disk};
+}
+
+bool Builder::fits(const cache::Entry& entry, const Blueprint& plan) const {
+  // A kernel's id holds its target, but the driver takes any cubin: what is loaded must say it too.
+  if (entry.target == plan.target) return true;
+  log_.warning("a kept kernel {} is for {}, not {}: it is not used", entry.name, entry.target, plan.target);
+  return false;
+}
+
+Built Builder::compile_anew(const plan::KernelConfig& config, const Blueprint& plan,
+                            const std::stop_token& stop) const {
+  try {
+    return {.entry = compile(config, plan, nullptr, stop), .origin = Origin::compiled};
+  } catch (const jit::CompileFailure& failure) {
+    const FailedCompile failed{.name = plan::name_of(config),
+                               .kernel_id = plan.kernel_id,
+                               .source = plan.source.text,
+                               .options = plan.options,
+                               .environment = environment_options_,
+                               .compiler = compiler_file().value_or(jit::CompilerFile{}).path,
+                               .log = failure.log()};
+    throw Error(failure.code(), failure.what() + keep_failure(disk(), failed));
+  }
 }
 
 cache::Entry Builder::compile(const plan::KernelConfig& config, std::string* log) const {
@@ -174,12 +186,13 @@ void Builder::fail_missing(const plan::KernelConfig& config, const Blueprint& pl
   const auto& attention = request.config;
   base::fail(ErrorCode::missing_kernel,
              "JIT is off and no kernel is kept for {} {} on {} (kernel id {:.16}…). Make it with: kiln precompile "
-             "--kind {} --dtype {} --head-dim {}/{}{} --align {}{} --arch {} -o FOLDER, and set KILN_PRECOMPILED_DIR",
+             "--kind {} --dtype {} --head-dim {}/{}{} --align {}{} --arch {} -o FOLDER{}, and set KILN_PRECOMPILED_DIR",
              plan::to_string(request.kind), to_string(attention), plan.target, plan.kernel_id,
              plan::to_string(request.kind), plan::to_string(attention.dtype), attention.head_dim_qk,
              attention.head_dim_v, attention.causal ? " --causal" : "",
              attention.alignment == Alignment::top_left ? "top-left" : "bottom-right",
-             attention.window == Window::sliding ? " --window" : "", config.capability);
+             attention.window == Window::sliding ? " --window" : "", config.capability,
+             options_.template_dir ? " --template-dir " + options_.template_dir->string() : "");
 }
 
 }  // namespace kiln::api

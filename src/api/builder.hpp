@@ -34,7 +34,7 @@ struct Built {
   Origin origin = Origin::compiled;
 };
 
-/// Turns configs into cubins: precompiled folder, then disk, then NVRTC. Needs no GPU. Thread-safe.
+/// Turns configs into cubins: precompiled folders, then disk, then NVRTC. Needs no GPU. Thread-safe.
 class Builder {
  public:
   Builder(const Options& options, base::Logger log);
@@ -59,7 +59,11 @@ class Builder {
   [[nodiscard]] std::string target_for(int capability) const;
   [[nodiscard]] cache::Entry compile(const plan::KernelConfig& config, const Blueprint& blueprint, std::string* log,
                                      const std::stop_token& stop) const;
+  /// As compile(); what fails is kept for a person to look at.
+  [[nodiscard]] Built compile_anew(const plan::KernelConfig& config, const Blueprint& blueprint,
+                                   const std::stop_token& stop) const;
   [[nodiscard]] std::optional<Built> find(const Blueprint& blueprint) const;
+  [[nodiscard]] bool fits(const cache::Entry& entry, const Blueprint& blueprint) const;
   [[noreturn]] void fail_missing(const plan::KernelConfig& config, const Blueprint& blueprint) const;
 
   Options options_;
@@ -67,7 +71,7 @@ class Builder {
   codegen::TemplateStore templates_;
   std::vector<std::string> environment_options_;  ///< variables that change what NVRTC makes
   jit::SearchPlaces search_places_;               ///< where NVRTC is looked for, as the environment said at first
-  std::optional<cache::DiskStore> precompiled_;
+  std::vector<cache::DiskStore> precompiled_;
   std::optional<cache::DiskStore> disk_;
 
   // Found and loaded at first need: a warm start wants neither.

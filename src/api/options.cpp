@@ -2,6 +2,7 @@
 #include "base/files.hpp"
 #include "base/json.hpp"
 #include "base/log.hpp"
+#include "base/parse_bytes.hpp"
 #include "base/printable.hpp"
 
 #include <kiln/options.hpp>
@@ -10,6 +11,7 @@
 #include <array>
 #include <charconv>
 #include <cstdlib>
+#include <limits>
 #include <string>
 #include <unistd.h>
 #include <variant>
@@ -19,7 +21,8 @@ namespace kiln {
 namespace {
 
 using Path = std::optional<std::filesystem::path>;
-using Member = std::variant<int Options::*, bool Options::*, Path Options::*, LogLevel Options::*>;
+using Member =
+    std::variant<int Options::*, std::uint64_t Options::*, bool Options::*, Path Options::*, LogLevel Options::*>;
 
 /// One option as the outside knows it: the README's table has one row for each.
 struct Setting {
@@ -28,14 +31,19 @@ struct Setting {
   Member member;
   int least = 0;  // of an int
   int most = 0;
+  bool several = false;  // a path that may be a list in JSON
 };
 
 constexpr int kMostDevices = 1024;
 constexpr int kMostJobs = 1024;
+constexpr int kMostFiles = 1'000'000'000;
 constexpr std::array kSettings = {
     Setting{"device", "KILN_DEVICE", &Options::device, -1, kMostDevices},
     Setting{"cache_dir", "KILN_CACHE_DIR", &Options::cache_dir},
-    Setting{"precompiled_dir", "KILN_PRECOMPILED_DIR", &Options::precompiled_dir},
+    Setting{"precompiled_dir", "KILN_PRECOMPILED_DIR", &Options::precompiled_dir, 0, 0, true},
+    Setting{"cache_max_bytes", "KILN_CACHE_MAX_BYTES", &Options::cache_max_bytes},
+    Setting{"cache_max_files", "KILN_CACHE_MAX_FILES", &Options::cache_max_files, 0, kMostFiles},
+    Setting{"cache_shared", "KILN_CACHE_SHARED", &Options::cache_shared},
     Setting{"jit", "KILN_JIT", &Options::jit},
     Setting{"compile_jobs", "KILN_COMPILE_JOBS", &Options::compile_jobs, 0, kMostJobs},
     Setting{"nvrtc_path", "KILN_NVRTC_PATH", &Options::nvrtc_path},
@@ -77,6 +85,8 @@ int parse_int(std::string_view text, const Setting& setting, std::string_view wh
 void set_from_text(Options& options, const Setting& setting, std::string_view text, std::string_view where) {
   if (const auto* number = std::get_if<int Options::*>(&setting.member)) {
     options.** number = parse_int(text, setting, where);
+  } else if (const auto* size = std::get_if<std::uint64_t Options::*>(&setting.member)) {
+    options.** size = base::parse_bytes(text, where);
   } else if (const auto* flag = std::get_if<bool Options::*>(&setting.member)) {
     options.** flag = parse_flag(text, where);
   } else if (const auto* path = std::get_if<Path Options::*>(&setting.member)) {
@@ -86,13 +96,24 @@ void set_from_text(Options& options, const Setting& setting, std::string_view te
   }
 }
 
+/// A list as the one string that the environment would give.
+std::filesystem::path join_folders(const base::Json& list) {
+  std::string joined;
+  for (const base::Json& folder : list.as_array()) joined.append(joined.empty() ? "" : ":").append(folder.as_string());
+  return joined;
+}
+
 void set_from_json(Options& options, const Setting& setting, const base::Json& json) {
   if (const auto* number = std::get_if<int Options::*>(&setting.member)) {
     options.** number = static_cast<int>(json.as_int(setting.least, setting.most));
+  } else if (const auto* size = std::get_if<std::uint64_t Options::*>(&setting.member)) {
+    options.** size = json.is_string()
+                          ? base::parse_bytes(json.as_string(), json.where())
+                          : static_cast<std::uint64_t>(json.as_int(0, std::numeric_limits<std::int64_t>::max()));
   } else if (const auto* flag = std::get_if<bool Options::*>(&setting.member)) {
     options.** flag = json.as_bool();
   } else if (const auto* path = std::get_if<Path Options::*>(&setting.member)) {
-    options.** path = std::filesystem::path(json.as_string());
+    options.** path = json.is_array() && setting.several ? join_folders(json) : std::filesystem::path(json.as_string());
   } else if (const auto* level = std::get_if<LogLevel Options::*>(&setting.member)) {
     options.** level = parse_level(json.as_string(), json.where());
   }

@@ -40,6 +40,7 @@ static_assert(status_of(ErrorCode::capturing) == KILN_ERROR_CAPTURING);
 static_assert(status_of(ErrorCode::compile) == KILN_ERROR_COMPILE);
 static_assert(status_of(ErrorCode::cuda) == KILN_ERROR_CUDA);
 static_assert(status_of(ErrorCode::io) == KILN_ERROR_IO);
+static_assert(status_of(ErrorCode::cancelled) == KILN_ERROR_CANCELLED);
 
 }  // namespace
 

@@ -1,9 +1,13 @@
 #include "cache/disk_store.hpp"
 
 #include "base/fail.hpp"
+#include "cache/layout.hpp"
+#include "cache/store_state.hpp"
 
 #include <cerrno>
 #include <cstdio>
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <system_error>
 
 namespace kiln::cache {
@@ -11,24 +15,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kVersionFolder = "v1";
-constexpr std::string_view kQuarantineFolder = "quarantine";
-constexpr std::string_view kEntrySuffix = ".kiln";
-constexpr std::size_t kShardDigits = 2;   // 256 folders: listing one stays quick
-constexpr std::size_t kBuildDigits = 16;  // tells the builds of one kernel apart; the file holds the whole id
-
 std::string file_name(std::string_view kernel_id, std::string_view build_id) {
   return fmt::format("{}-{}{}", kernel_id, build_id.substr(0, kBuildDigits), kEntrySuffix);
-}
-
-bool is_shard_name(std::string_view name) {
-  return name.size() == kShardDigits && name.find_first_not_of("0123456789abcdef") == std::string_view::npos;
-}
-
-/// Opened without following a link, so that nothing outside the store is listed or removed.
-bool is_plain_folder(const fs::path& path) {
-  std::error_code ignored;
-  return fs::symlink_status(path, ignored).type() == fs::file_type::directory;
 }
 
 }  // namespace
@@ -39,10 +27,18 @@ struct DiskStore::Loaded {
   std::string damage;
   IoError error;
   FileIdentity identity;
+  FileTime used{};
 };
 
-DiskStore::DiskStore(fs::path root, Access access, base::Logger log, PublishHook hook)
-    : root_(std::move(root)), access_(access), log_(std::move(log)), hook_(hook) {
+DiskStore::DiskStore(fs::path root, Access access, base::Logger log, StoreSettings settings)
+    : root_(std::move(root)),
+      access_(access),
+      trust_(settings.shared               ? Trust::shared
+             : access == Access::read_only ? Trust::named
+                                           : Trust::own),
+      settings_(settings),
+      log_(std::move(log)),
+      shared_(std::make_shared<Shared>()) {
   std::error_code error;
   if (root_.empty()) return;
   const fs::path absolute = fs::absolute(root_, error);  // the program may change its folder later
@@ -50,21 +46,51 @@ DiskStore::DiskStore(fs::path root, Access access, base::Logger log, PublishHook
 }
 
 fs::path DiskStore::version_folder() const { return root_ / kVersionFolder; }
-fs::path DiskStore::shard_folder(std::string_view kernel_id) const {
-  return version_folder() / kernel_id.substr(0, kShardDigits);
-}
 
 void DiskStore::warn_once(Trouble kind, std::string_view message) const {
   const auto bit = static_cast<unsigned>(kind);
-  const bool told = (told_->fetch_or(bit) & bit) != 0;
+  const bool told = (shared_->told.fetch_or(bit) & bit) != 0;
   log_.write(told ? LogLevel::debug : LogLevel::warning, message);
 }
 
-DiskStore::Loaded DiskStore::load(const fs::path& path) {
+void DiskStore::complain(Trouble kind, const IoError& error, const fs::path& path) const {
+  const std::string_view consequence = kind == Trouble::write  ? ": kernels are not kept"
+                                       : kind == Trouble::lock ? ": processes may build the same kernel"
+                                                               : "";
+  warn_once(kind, describe(error, path).append(consequence));
+}
+
+base::FileDescriptor DiskStore::open_folder(const std::vector<std::string_view>& below, Trouble kind, bool make) const {
+  TrustedFolder opened = open_trusted(root_, below, trust_, make);
+  if (!opened.refused.empty()) {
+    warn_once(Trouble::trust,
+              fmt::format("{} {}: nothing is read or kept there, since who can change a kernel can run code here; "
+                          "KILN_CACHE_SHARED=on says that it is meant to be shared",
+                          opened.path.string(), opened.refused));
+  } else if (opened.error && (make || opened.error.error != ENOENT)) {
+    complain(kind, opened.error, opened.path);
+  }
+  return std::move(opened.folder);
+}
+
+std::string DiskStore::refusal() const {
+  if (root_.empty()) return {};
+  const TrustedFolder opened = open_trusted(root_, {kVersionFolder}, trust_, false);
+  return opened.refused.empty() ? "" : fmt::format("{} {}", opened.path.string(), opened.refused);
+}
+
+fs::path DiskStore::make_side_folder(std::string_view name) const {
+  if (root_.empty() || access_ == Access::read_only) return {};
+  return open_folder({kVersionFolder, name}, Trouble::write, true).valid() ? version_folder() / name : fs::path();
+}
+
+DiskStore::Loaded DiskStore::load(int folder, const fs::path& path) const {
   Loaded loaded;
   FileContent content;
-  loaded.error = read_whole(path, kMaxEntryBytes, content);
+  loaded.error = read_whole(folder, path, kMaxEntryBytes, content);
   loaded.identity = content.identity;
+  loaded.used = time_of(content.info.st_mtim);
+  if (content.refused.empty()) content.refused = distrust(content.info, trust_);
   if (loaded.error.error == ENOENT)
     loaded.error = {};
   else if (!content.refused.empty())
@@ -78,26 +104,35 @@ DiskStore::Loaded DiskStore::load(const fs::path& path) {
   return loaded;
 }
 
-std::optional<Entry> DiskStore::load_or_quarantine(const fs::path& path, std::string_view build_id) const {
-  Loaded loaded = load(path);
+std::optional<Entry> DiskStore::load_or_quarantine(int shard, const fs::path& path, std::string_view build_id) const {
+  Loaded loaded = load(shard, path.filename());
   if (loaded.entry && !build_id.empty() && loaded.entry->build_id != build_id) {
     loaded.damage = fmt::format("holds build {}", loaded.entry->build_id);
     loaded.entry.reset();
   }
-  if (loaded.error) warn_once(Trouble::read, describe(loaded.error, path));
+  if (loaded.error) complain(Trouble::read, loaded.error, path);
   if (!loaded.damage.empty()) quarantine(path, loaded);
+  if (loaded.entry) note_use(shard, path.filename(), loaded);
   return std::move(loaded.entry);
 }
 
+void DiskStore::note_use(int shard, const fs::path& name, const Loaded& loaded) const {
+  // About once an hour for each entry, and where a wrong clock wrote the time: a hit stays a read.
+  const FileTime present = now();
+  const bool recent = loaded.used > present - kClockSlack && loaded.used < present + kClockSlack;
+  if (access_ == Access::read_only || recent) return;
+  ::utimensat(shard, name.c_str(), nullptr, AT_SYMLINK_NOFOLLOW);  // in vain where we may not write
+}
+
 void DiskStore::quarantine(const fs::path& path, const Loaded& loaded) const {
-  const fs::path folder = version_folder() / kQuarantineFolder;
   std::string fate = "left in place, the store is read-only";
   if (access_ == Access::read_write) {
-    const fs::path aside = folder / path.filename();  // one per name: a disk that keeps failing fills nothing
-    IoError error = make_folders(folder);
+    // One per name: a disk that keeps failing fills nothing.
+    const fs::path aside = version_folder() / kQuarantineFolder / path.filename();
+    IoError error = make_folders(aside.parent_path(), folder_mode(trust_));
     // Another process may have put a good entry here since we read. In the instant between this look and
     // the rename that can still happen; it costs one more build.
-    const bool replaced = !error && identity_of(path) != loaded.identity;
+    const bool replaced = !error && identity_of(AT_FDCWD, path) != loaded.identity;
     if (!error && !replaced && std::rename(path.c_str(), aside.c_str()) != 0) error = {errno, "rename"};
     fate = error      ? "left in place, " + describe(error, path)
            : replaced ? "replaced meanwhile"
@@ -108,17 +143,23 @@ void DiskStore::quarantine(const fs::path& path, const Loaded& loaded) const {
 
 std::optional<Entry> DiskStore::find_build(std::string_view kernel_id, std::string_view build_id) const {
   if (root_.empty() || !is_id(kernel_id) || !is_id(build_id)) return std::nullopt;
-  return load_or_quarantine(shard_folder(kernel_id) / file_name(kernel_id, build_id), build_id);
+  const std::string_view shard_name = kernel_id.substr(0, kShardDigits);
+  const base::FileDescriptor shard = open_folder({kVersionFolder, shard_name}, Trouble::read, false);
+  if (!shard.valid()) return std::nullopt;
+  return load_or_quarantine(shard.get(), version_folder() / shard_name / file_name(kernel_id, build_id), build_id);
 }
 
 std::optional<Entry> DiskStore::find_kernel(std::string_view kernel_id) const {
   if (root_.empty() || !is_id(kernel_id)) return std::nullopt;
-  const fs::path folder = shard_folder(kernel_id);
+  const std::string_view shard_name = kernel_id.substr(0, kShardDigits);
+  const base::FileDescriptor shard = open_folder({kVersionFolder, shard_name}, Trouble::read, false);
+  if (!shard.valid()) return std::nullopt;
+  const fs::path folder = version_folder() / shard_name;
   std::vector<std::string> names;
-  if (const IoError error = list_folder(folder, names)) warn_once(Trouble::read, describe(error, folder));
+  if (const IoError error = list_folder(folder, names)) complain(Trouble::read, error, folder);
   for (const std::string& name : names) {
     if (!name.starts_with(kernel_id) || !name.ends_with(kEntrySuffix)) continue;
-    if (auto entry = load_or_quarantine(folder / name, {})) return entry;
+    if (auto entry = load_or_quarantine(shard.get(), folder / name, {})) return entry;
   }
   return std::nullopt;
 }
@@ -130,10 +171,17 @@ bool DiskStore::publish(const Entry& entry) const {
     return false;
   }
   try {
-    const fs::path folder = shard_folder(entry.kernel_id);
     const auto bytes = encode(entry);
-    const IoError error = publish_file(folder, file_name(entry.kernel_id, entry.build_id), bytes, hook_);
-    if (error) warn_once(Trouble::write, fmt::format("{}: kernels are not kept", describe(error, folder)));
+    const std::string_view shard_name = std::string_view(entry.kernel_id).substr(0, kShardDigits);
+    const base::FileDescriptor shard = open_folder({kVersionFolder, shard_name}, Trouble::write, true);
+    if (!shard.valid()) return false;
+    const std::string name = file_name(entry.kernel_id, entry.build_id);
+    const IoError error = publish_file(shard.get(), name, bytes, file_mode(trust_), settings_.hook);
+    if (error) {
+      complain(Trouble::write, error, version_folder() / shard_name);
+    } else {
+      look_after(shard.get(), name);
+    }
     return !error;
   } catch (const Error& error) {  // no such entry can be written, whatever the disk
     log_.warning("{} is not kept: {}", entry.name, error.what());
@@ -141,23 +189,10 @@ bool DiskStore::publish(const Entry& entry) const {
   }
 }
 
-void DiskStore::each_file(const std::function<void(const fs::path&)>& each) const {
-  if (root_.empty()) return;
-  std::vector<std::string> folders;
-  if (const IoError error = list_folder(version_folder(), folders)) warn_once(Trouble::read, describe(error, root_));
-  for (const std::string& name : folders) {
-    const fs::path folder = version_folder() / name;
-    if (!(is_shard_name(name) || name == kQuarantineFolder) || !is_plain_folder(folder)) continue;
-    std::vector<std::string> files;
-    if (const IoError error = list_folder(folder, files)) warn_once(Trouble::read, describe(error, folder));
-    for (const std::string& file : files) each(folder / file);
-  }
-}
-
 void DiskStore::scan(const std::function<void(const StoredFile&)>& each) const {
   each_file([&](const fs::path& path) {
     if (path.extension() != kEntrySuffix || path.parent_path().filename() == kQuarantineFolder) return;
-    Loaded loaded = load(path);
+    Loaded loaded = load(AT_FDCWD, path);
     StoredFile file{.path = path, .bytes = 0, .entry = std::move(loaded.entry), .damage = std::move(loaded.damage)};
     if (loaded.error) file.damage = describe(loaded.error, path);
     if (!file.entry && file.damage.empty()) return;  // gone since it was listed
@@ -167,21 +202,6 @@ void DiskStore::scan(const std::function<void(const StoredFile&)>& each) const {
     if (file.entry) file.entry->image = {};
     each(file);
   });
-}
-
-std::size_t DiskStore::clear() const {
-  if (access_ == Access::read_only) {
-    warn_once(Trouble::write, fmt::format("{} is a read-only store: nothing is removed", root_.string()));
-    return 0;
-  }
-  std::size_t removed = 0;
-  each_file([&](const fs::path& path) {
-    if (path.extension() != kEntrySuffix && path.extension() != kTemporarySuffix) return;
-    std::error_code error;
-    removed += fs::remove(path, error) ? 1 : 0;
-    if (error) warn_once(Trouble::write, describe({error.value(), "remove"}, path));
-  });
-  return removed;
 }
 
 }  // namespace kiln::cache

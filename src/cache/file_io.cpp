@@ -13,20 +13,20 @@ namespace kiln::cache {
 namespace {
 
 /// Opens a file to read, or says in `content` that its kind is refused.
-IoError open_regular(const std::filesystem::path& path, base::FileDescriptor& file, FileContent& content) {
+IoError open_regular(int folder, const std::filesystem::path& path, base::FileDescriptor& file, FileContent& content) {
   // Without O_NONBLOCK a named pipe put in the entry's place would hold us for ever.
-  file = base::FileDescriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY));
+  file =
+      base::FileDescriptor(::openat(folder, path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY));
   if (!file.valid()) {
     if (errno != ELOOP) return {errno, "open"};
-    content.identity = identity_of(path);
+    content.identity = identity_of(folder, path);
     content.refused = "a symbolic link";
     return {};
   }
-  struct stat info{};
-  if (::fstat(file.get(), &info) != 0) return {errno, "stat"};
-  content.identity = {info.st_dev, info.st_ino};
-  if (!S_ISREG(info.st_mode)) content.refused = "not a regular file";
-  content.size = static_cast<std::size_t>(info.st_size);
+  if (::fstat(file.get(), &content.info) != 0) return {errno, "stat"};
+  content.identity = {content.info.st_dev, content.info.st_ino};
+  if (!S_ISREG(content.info.st_mode)) content.refused = "not a regular file";
+  content.size = static_cast<std::size_t>(content.info.st_size);
   return {};
 }
 
@@ -36,15 +36,15 @@ std::string describe(const IoError& error, const std::filesystem::path& path) {
   return fmt::format("cannot {} {}: {}", error.doing, path.string(), std::generic_category().message(error.error));
 }
 
-FileIdentity identity_of(const std::filesystem::path& path) {
+FileIdentity identity_of(int folder, const std::filesystem::path& path) {
   struct stat info{};
-  if (::lstat(path.c_str(), &info) != 0) return {};
+  if (::fstatat(folder, path.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) return {};
   return {info.st_dev, info.st_ino};
 }
 
-IoError read_whole(const std::filesystem::path& path, std::size_t most_bytes, FileContent& content) {
+IoError read_whole(int folder, const std::filesystem::path& path, std::size_t most_bytes, FileContent& content) {
   base::FileDescriptor file;
-  if (const IoError error = open_regular(path, file, content)) return error;
+  if (const IoError error = open_regular(folder, path, file, content)) return error;
   if (content.refused.empty() && content.size > most_bytes) {
     content.refused = fmt::format("{} bytes, at most {} are allowed", content.size, most_bytes);
   }
@@ -78,11 +78,11 @@ IoError sync(int file) {
   return {};
 }
 
-IoError make_folders(const std::filesystem::path& folder) {
-  if (::mkdir(folder.c_str(), 0700) == 0) return {};
+IoError make_folders(const std::filesystem::path& folder, mode_t mode) {
+  if (::mkdir(folder.c_str(), mode) == 0) return {};
   if (errno == ENOENT && folder.has_relative_path()) {
-    if (const IoError error = make_folders(folder.parent_path())) return error;
-    if (::mkdir(folder.c_str(), 0700) == 0) return {};
+    if (const IoError error = make_folders(folder.parent_path(), mode)) return error;
+    if (::mkdir(folder.c_str(), mode) == 0) return {};
   }
   const int error = errno;
   struct stat info{};

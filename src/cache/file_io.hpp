@@ -7,6 +7,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <vector>
 
@@ -29,25 +30,27 @@ struct FileIdentity {
   ino_t inode = 0;
   bool operator==(const FileIdentity&) const = default;
 };
-FileIdentity identity_of(const std::filesystem::path& path);
+FileIdentity identity_of(int folder, const std::filesystem::path& path);
 
 struct FileContent {
   std::unique_ptr<std::byte[]> bytes;
   std::size_t size = 0;
+  struct stat info{};  ///< of the open file; all zero if it was not opened
   FileIdentity identity;
   std::string refused;  ///< why the file was not read: not a regular file, or too large
 
   [[nodiscard]] std::span<const std::byte> span() const { return {bytes.get(), size}; }
 };
 
-/// Reads a file whole: one open, fstat and read. Follows no symbolic link and waits for no pipe.
-IoError read_whole(const std::filesystem::path& path, std::size_t most_bytes, FileContent& content);
+/// Reads a file whole: one open, fstat and read. Follows no symbolic link and waits for no pipe. `path` is
+/// below the open folder `folder`, which may be AT_FDCWD.
+IoError read_whole(int folder, const std::filesystem::path& path, std::size_t most_bytes, FileContent& content);
 IoError write_all(int file, std::span<const std::byte> bytes);
 /// Syncs a file or folder and checks it, leaving out file systems that know no such thing.
 IoError sync(int file);
 
-/// Makes the folder and its parents, each 0700. Is well if it is there already.
-IoError make_folders(const std::filesystem::path& folder);
+/// Makes the folder and its parents. Is well if it is there already.
+IoError make_folders(const std::filesystem::path& folder, mode_t mode = 0700);
 /// The names in a folder, sorted. None if there is no such folder.
 IoError list_folder(const std::filesystem::path& folder, std::vector<std::string>& names);
 

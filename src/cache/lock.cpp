@@ -2,6 +2,7 @@
 
 #include "base/fail.hpp"
 #include "cache/disk_store.hpp"
+#include "cache/layout.hpp"
 
 #include <algorithm>
 #include <array>
@@ -40,6 +41,10 @@ constexpr std::array<std::uint32_t, 14> kNetworkFileSystems = {
     0x65735546,  // FUSE: anything, e.g. sshfs
 };
 
+bool is_local_type(const struct statfs& info) {
+  return std::ranges::find(kNetworkFileSystems, static_cast<std::uint32_t>(info.f_type)) == kNetworkFileSystems.end();
+}
+
 /// A folder of ours in a place where others write too: theirs is not trusted.
 IoError make_private_folder(const std::filesystem::path& folder) {
   if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) return {errno, "make folder"};
@@ -50,7 +55,26 @@ IoError make_private_folder(const std::filesystem::path& folder) {
   return {};
 }
 
-/// Tries once. EAGAIN or EACCES: another holds it.
+/// The byte that stands for a build: 60 bits of its id.
+off_t lock_offset(std::string_view build_id) {
+  constexpr std::size_t kDigits = 15;
+  std::int64_t offset = 0;
+  std::from_chars(build_id.data(), build_id.data() + kDigits, offset, 16);
+  return static_cast<off_t>(offset);
+}
+
+}  // namespace
+
+bool is_node_local(const std::filesystem::path& folder) {
+  struct statfs info{};
+  return ::statfs(folder.c_str(), &info) != 0 || is_local_type(info);
+}
+
+bool is_node_local(int folder) {
+  struct statfs info{};
+  return ::fstatfs(folder, &info) != 0 || is_local_type(info);
+}
+
 int try_lock(int file, off_t offset) {
   struct flock range{};  // l_pid must be 0
   range.l_type = F_WRLCK;
@@ -62,15 +86,6 @@ int try_lock(int file, off_t offset) {
   return ::fcntl(file, F_OFD_SETLK, &range) == 0 ? 0 : errno;
 }
 
-/// The byte that stands for a build: 60 bits of its id.
-off_t lock_offset(std::string_view build_id) {
-  constexpr std::size_t kDigits = 15;
-  std::int64_t offset = 0;
-  std::from_chars(build_id.data(), build_id.data() + kDigits, offset, 16);
-  return static_cast<off_t>(offset);
-}
-
-/// 0 once locked; EAGAIN when the patience is at its end; else why locks don't work here.
 int lock_within(int file, off_t offset, milliseconds patience, const std::stop_token& stop) {
   constexpr milliseconds kLongestPause{20};
   const Clock::time_point start = Clock::now();
@@ -85,22 +100,14 @@ int lock_within(int file, off_t offset, milliseconds patience, const std::stop_t
   }
 }
 
-}  // namespace
-
-bool is_node_local(const std::filesystem::path& folder) {
-  struct statfs info{};
-  if (::statfs(folder.c_str(), &info) != 0) return true;
-  return std::ranges::find(kNetworkFileSystems, static_cast<std::uint32_t>(info.f_type)) == kNetworkFileSystems.end();
-}
-
 IoError place_lock_file(const std::filesystem::path& version_folder, bool node_local,
                         const std::filesystem::path& temporary_folder, std::filesystem::path& lock_file) {
   if (node_local) {
-    lock_file = version_folder / "lock";
+    lock_file = version_folder / kLockFile;
     return {};
   }
   const std::filesystem::path ours = temporary_folder / fmt::format("kiln-{}", ::geteuid());
-  const FileIdentity store = identity_of(version_folder);  // the same whatever path led there
+  const FileIdentity store = identity_of(AT_FDCWD, version_folder);  // the same whatever path led there
   lock_file = ours / fmt::format("{:x}-{:x}.lock", store.device, store.inode);
   return make_private_folder(ours);
 }
@@ -123,24 +130,33 @@ void BuildLock::release() noexcept {
   file_.close();
 }
 
-BuildLock DiskStore::lock(std::string_view build_id, milliseconds patience, const std::stop_token& stop) const {
-  if (root_.empty() || access_ == Access::read_only || !is_id(build_id)) return {};
+base::FileDescriptor DiskStore::open_lock_file(std::filesystem::path& lock_file) const {
+  if (!open_folder({kVersionFolder}, Trouble::lock, true).valid()) return base::FileDescriptor();
   const std::filesystem::path folder = version_folder();
-  std::filesystem::path lock_file = folder;
-  IoError error = make_folders(folder);
-  if (!error) error = place_lock_file(folder, is_node_local(folder), kTemporaryFolder, lock_file);
+  lock_file = folder;
+  IoError error = place_lock_file(folder, is_node_local(folder), kTemporaryFolder, lock_file);
   base::FileDescriptor file;
   if (!error) {
-    file = base::FileDescriptor(::open(lock_file.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
+    const int flags = O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC;
+    file = base::FileDescriptor(::open(lock_file.c_str(), flags, file_mode(trust_)));
     if (!file.valid()) error = {errno, "open"};
   }
-  if (!error) error = {lock_within(file.get(), lock_offset(build_id), patience, stop), "lock"};
-  if (!error) return BuildLock(std::move(file));
-  if (error.error == EAGAIN) {
+  if (error) complain(Trouble::lock, error, lock_file);
+  return file;
+}
+
+BuildLock DiskStore::lock(std::string_view build_id, milliseconds patience, const std::stop_token& stop) const {
+  if (root_.empty() || access_ == Access::read_only || !is_id(build_id)) return {};
+  std::filesystem::path lock_file;
+  base::FileDescriptor file = open_lock_file(lock_file);
+  if (!file.valid()) return {};
+  const int error = lock_within(file.get(), lock_offset(build_id), patience, stop);
+  if (error == 0) return BuildLock(std::move(file));
+  if (error == EAGAIN) {
     log_.warning("another process has been building {} for over {} ms (lock {}): building it as well",
                  build_id.substr(0, 16), patience.count(), lock_file.string());
   } else {
-    warn_once(Trouble::lock, fmt::format("{}: processes may build the same kernel", describe(error, lock_file)));
+    complain(Trouble::lock, {error, "lock"}, lock_file);
   }
   return {};
 }

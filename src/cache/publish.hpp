@@ -15,9 +15,10 @@ using PublishHook = void (*)(PublishStep);
 /// What the names of unfinished files end with.
 inline constexpr std::string_view kTemporarySuffix = ".tmp";
 
-/// Puts a file into a folder so that a reader, now or after a crash, finds all of it or nothing:
-/// temporary file, sync, rename, sync of the folder. Makes the folder. On failure leaves nothing.
-IoError publish_file(const std::filesystem::path& folder, const std::string& name, std::span<const std::byte> bytes,
+/// Puts a file into an open folder so that a reader, now or after a crash, finds all of it or nothing:
+/// temporary file, sync, rename, sync of the folder. On failure leaves nothing. The temporary file is
+/// locked while it is written, so that nobody takes it for a dead process's.
+IoError publish_file(int folder, const std::string& name, std::span<const std::byte> bytes, mode_t mode,
                      PublishHook hook);
 
 }  // namespace kiln::cache

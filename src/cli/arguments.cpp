@@ -68,6 +68,7 @@ void add_compile(CLI::App& app, Invocation& invocation) {
   add_tile_option(*command, arguments.tile);
   command->add_flag("--strict", arguments.strict, "exit with 1 if a kernel spills or has warnings");
   command->add_option("-o,--output", arguments.output, "a folder for sources, cubins and logs");
+  command->add_option("--failed", arguments.failed, "a folder kept of a failed compile: compile its source again");
 }
 
 void add_run(CLI::App& app, Invocation& invocation) {
@@ -144,11 +145,23 @@ void add_cache(CLI::App& app, Invocation& invocation) {
     auto& arguments = add_command(*cache_app, invocation, name, what, cache, command);
     arguments.action = action;
     command->add_option("--folder", arguments.folder, "another folder, e.g. a precompiled one");
+    return std::pair(command, &arguments);
   };
   add("ls", "List the kernels", CacheArguments::Action::ls);
   add("stat", "Count files and bytes", CacheArguments::Action::stat);
   add("verify", "Read and check every file; exit with 1 if one is damaged", CacheArguments::Action::verify);
   add("clear", "Remove every kernel", CacheArguments::Action::clear);
+  const auto [prune, pruned] =
+      add("prune", "Remove the kernels used longest ago, and what dead processes left", CacheArguments::Action::prune);
+  prune->add_option("--max-bytes", pruned->max_bytes, "keep at most this: 500M, 2G; else cache_max_bytes");
+  prune->add_option("--max-files", pruned->max_files, "keep at most so many; else cache_max_files")
+      ->check(CLI::Range(0, 1'000'000'000));
+  prune->add_option("--older-than", pruned->older_than, "also those unused for so long: 12h, 30d");
+  prune->add_flag("--dry-run", pruned->dry_run, "only count");
+  const auto [explain, explained] =
+      add("explain", "Say in what the keys of two kernels differ", CacheArguments::Action::explain);
+  explain->add_option("a", explained->a, "an entry file, or the first digits of a kernel or build id")->required();
+  explain->add_option("b", explained->b, "another")->required();
 }
 
 void add_global_options(CLI::App& app, GlobalWords& words) {

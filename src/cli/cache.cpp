@@ -1,6 +1,8 @@
+#include "cli/cache.hpp"
+
 #include "api/cache_folder.hpp"
+#include "api/stores.hpp"
 #include "base/fail.hpp"
-#include "cache/disk_store.hpp"
 #include "cli/commands.hpp"
 #include "cli/report.hpp"
 #include "cli/text_table.hpp"
@@ -95,17 +97,23 @@ void summarize(const Common& common, const std::filesystem::path& folder, const 
                                   {"files", all.kernels},
                                   {"bytes", all.bytes},
                                   {"compile_ms", compile_ms},
+                                  {"max_files", common.options.cache_max_files},
+                                  {"max_bytes", common.options.cache_max_bytes},
                                   {"targets", std::move(targets)}});
     return;
   }
   print(fmt::format("{}: {} files, {}, {:.1f} s of compiling\n", folder.string(), all.kernels, bytes_text(all.bytes),
                     compile_ms / 1e3));
+  const auto limit = [](std::uint64_t most, const std::string& text) { return most == 0 ? "any" : text; };
+  const auto most_files = static_cast<std::uint64_t>(common.options.cache_max_files);
+  print(fmt::format("  at most {} files and {} are kept\n", limit(most_files, fmt::to_string(most_files)),
+                    limit(common.options.cache_max_bytes, bytes_text(common.options.cache_max_bytes))));
   for (const auto& [target, sum] : by_target) {
     print(fmt::format("  {:<8} {:>5} files  {:>9}\n", target, sum.kernels, bytes_text(sum.bytes)));
   }
 }
 
-ExitCode verify(const Common& common, const std::vector<StoredFile>& files) {
+ExitCode verify_all(const Common& common, const std::vector<StoredFile>& files) {
   base::Json::Array damaged;
   for (const StoredFile& file : files) {
     if (file.entry) continue;
@@ -122,35 +130,45 @@ ExitCode verify(const Common& common, const std::vector<StoredFile>& files) {
   return bad == 0 ? ExitCode::ok : ExitCode::wrong;
 }
 
-void clear(const Common& common, const std::filesystem::path& folder) {
-  const cache::DiskStore store(folder, cache::DiskStore::Access::read_write, logger_of(common));
+void remove_all(const Common& common, const cache::DiskStore& store) {
   const std::size_t removed = store.clear();
   if (common.json) {
-    print_json(base::Json::Object{{"folder", folder.string()}, {"removed", removed}});
+    print_json(base::Json::Object{{"folder", store.root().string()}, {"removed", removed}});
   } else {
-    print(fmt::format("{} files removed from {}\n", removed, folder.string()));
+    print(fmt::format("{} files removed from {}\n", removed, store.root().string()));
   }
 }
 
 }  // namespace
 
 ExitCode cache(const Common& common, const CacheArguments& arguments) {
+  using enum CacheArguments::Action;
   const auto folder = folder_of(common, arguments);
-  if (arguments.action == CacheArguments::Action::clear) {
-    clear(common, folder);
-    return ExitCode::ok;
+  const bool writes = arguments.action == clear || arguments.action == prune;
+  const cache::DiskStore store(folder,
+                               writes ? cache::DiskStore::Access::read_write : cache::DiskStore::Access::read_only,
+                               logger_of(common), api::store_settings(common.options));
+  if (const std::string refusal = store.refusal(); !refusal.empty()) {
+    base::fail(ErrorCode::io, "{}: it is not used (cache_shared, KILN_CACHE_SHARED=on)", refusal);
   }
-  const auto files = scan(cache::DiskStore(folder, cache::DiskStore::Access::read_only, logger_of(common)));
   switch (arguments.action) {
-    case CacheArguments::Action::stat:
-      summarize(common, folder, files);
+    case clear:
+      remove_all(common, store);
       return ExitCode::ok;
-    case CacheArguments::Action::verify:
-      return verify(common, files);
-    default:
-      list(common, files);
+    case prune:
+      return cli::prune(common, store, arguments);
+    case explain:
+      return cli::explain(common, store, arguments);
+    case stat:
+      summarize(common, folder, scan(store));
       return ExitCode::ok;
+    case verify:
+      return verify_all(common, scan(store));
+    case ls:
+      break;
   }
+  list(common, scan(store));
+  return ExitCode::ok;
 }
 
 }  // namespace kiln::cli

@@ -41,9 +41,12 @@ struct CompileArguments {
   std::string tile;
   bool strict = false;                          ///< spills and warnings are wrong
   std::optional<std::filesystem::path> output;  ///< a folder for source, cubin and log
+  std::optional<std::filesystem::path> failed;  ///< instead of all this: a kept failure
 };
 /// Compiles kernels, needing no GPU, and shows what they use.
 ExitCode compile(const Common& common, const CompileArguments& arguments);
+/// Compiles once more what failed and was kept in a folder.
+ExitCode compile_failed(const Common& common, const std::filesystem::path& folder);
 
 struct RunArguments {
   KernelWords kernel;
@@ -94,9 +97,15 @@ struct BenchArguments {
 ExitCode bench(const Common& common, const BenchArguments& arguments);
 
 struct CacheArguments {
-  enum class Action { ls, stat, verify, clear };
+  enum class Action { ls, stat, verify, clear, prune, explain };
   Action action = Action::ls;
   std::optional<std::filesystem::path> folder;  ///< unset: the one a Runtime would use
+  std::optional<std::string> max_bytes;         ///< prune; these unset: the options' limits
+  std::optional<int> max_files;
+  std::optional<std::string> older_than;
+  bool dry_run = false;
+  std::string a;  ///< explain: entry files, ids or beginnings of ids
+  std::string b;
 };
 /// Looks after the folder that kernels are kept in.
 ExitCode cache(const Common& common, const CacheArguments& arguments);

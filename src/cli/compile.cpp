@@ -95,6 +95,7 @@ base::Json json_of(const std::vector<Outcome>& outcomes) {
 }  // namespace
 
 ExitCode compile(const Common& common, const CompileArguments& arguments) {
+  if (arguments.failed) return compile_failed(common, *arguments.failed);
   const auto requests = arguments.all ? shipped_requests() : parse_requests(arguments.kernel);
   const api::Builder builder(common.options, logger_of(common));
   std::vector<Outcome> outcomes;

@@ -1,4 +1,5 @@
 #include "api/cache_folder.hpp"
+#include "api/stores.hpp"
 #include "cli/commands.hpp"
 #include "cli/planning.hpp"
 #include "cli/report.hpp"
@@ -117,6 +118,9 @@ Finding examine_nvrtc(const Options& options) {
   }
 }
 
+constexpr const char* kNotTrusted =
+    "it is not used: make it yours and writable by you alone, or say that it is meant so with KILN_CACHE_SHARED=on";
+
 /// Whether files could be made there, without making any.
 bool can_write(std::filesystem::path folder) {
   std::error_code ignored;
@@ -131,16 +135,26 @@ Finding examine_cache(const Common& common) {
   if (folder.empty()) {
     return {"cache", State::note, "memory only", "set KILN_CACHE_DIR, or each process compiles its kernels anew"};
   }
+  const cache::DiskStore store(folder, cache::DiskStore::Access::read_write, logger_of(common),
+                               api::store_settings(common.options));
+  if (const std::string refusal = store.refusal(); !refusal.empty()) {
+    return {"cache", State::unwritable, refusal, kNotTrusted};
+  }
   if (can_write(std::filesystem::absolute(folder))) return {"cache", State::good, folder.string(), ""};
   return {"cache", State::unwritable, folder.string(), "make the folder writable or set KILN_CACHE_DIR to another one"};
 }
 
-std::optional<Finding> examine_precompiled(const Options& options) {
-  if (!options.precompiled_dir) return {};
-  const auto& folder = *options.precompiled_dir;
-  if (std::filesystem::is_directory(folder)) return Finding{"precompiled", State::good, folder.string(), ""};
-  return Finding{"precompiled", State::missing, folder.string() + " is not a folder",
+void examine_precompiled(const Common& common, std::vector<Finding>& findings) {
+  for (const cache::DiskStore& store : api::precompiled_stores(common.options, logger_of(common))) {
+    Finding finding{"precompiled", State::good, store.root().string(), ""};
+    if (!std::filesystem::is_directory(store.root())) {
+      finding = {"precompiled", State::missing, finding.detail + " is not a folder",
                  "make it with `kiln precompile`, or unset KILN_PRECOMPILED_DIR"};
+    } else if (const std::string refusal = store.refusal(); !refusal.empty()) {
+      finding = {"precompiled", State::missing, refusal, kNotTrusted};
+    }
+    findings.push_back(std::move(finding));
+  }
 }
 
 void print_findings(const Common& common, const std::vector<Finding>& findings) {
@@ -177,7 +191,7 @@ ExitCode doctor(const Common& common) {
   examine_gpu(common.options, findings);
   findings.push_back(examine_nvrtc(common.options));
   findings.push_back(examine_cache(common));
-  if (auto finding = examine_precompiled(common.options)) findings.push_back(std::move(*finding));
+  examine_precompiled(common, findings);
   print_findings(common, findings);
 
   const auto has = [&](State state) { return std::ranges::find(findings, state, &Finding::state) != findings.end(); };

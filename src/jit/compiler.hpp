@@ -1,5 +1,7 @@
 #pragma once
 
+#include <kiln/error.hpp>
+
 #include <cstddef>
 #include <filesystem>
 #include <memory>
@@ -8,6 +10,7 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace kiln::jit {
@@ -38,6 +41,17 @@ struct Resources {
 /// Reads registers, spills and warnings of `entry` out of a `-Xptxas=-v` log.
 Resources parse_log(std::string_view log, std::string_view entry);
 
+/// Error(compile) of a source that NVRTC refused, with all that it said.
+class CompileFailure : public Error {
+ public:
+  CompileFailure(const std::string& message, std::string log)
+      : Error(ErrorCode::compile, message), log_(std::move(log)) {}
+  [[nodiscard]] const std::string& log() const noexcept { return log_; }
+
+ private:
+  std::string log_;
+};
+
 struct Binary {
   std::vector<std::byte> image;  ///< a cubin; PTX if the target is compute_*
   Resources resources;
@@ -58,7 +72,7 @@ class Compiler {
   static std::shared_ptr<const Compiler> load(const CompilerFile& file);
   virtual ~Compiler() = default;
 
-  /// Error(compile) carrying log and options if the source does not compile. Error(cancelled) soon after a stop is
+  /// CompileFailure carrying log and options if the source does not compile. Error(cancelled) soon after a stop is
   /// asked for: 2 ms, up to 200 in the assembler. An NVRTC that can't be stopped comes to its end first.
   [[nodiscard]] virtual Binary compile(const std::string& source, const std::string& name, const std::string& entry,
                                        const std::vector<std::string>& options,

@@ -120,8 +120,9 @@ class Program {
 
 [[noreturn]] void fail_compile(const std::string& name, const std::string& reason, const std::string& log,
                                const std::vector<std::string>& options) {
-  base::fail(ErrorCode::compile, "cannot compile {}: {}{}\noptions: {}", name, reason, first_errors(log),
-             fmt::join(options, " "));
+  throw CompileFailure(
+      fmt::format("cannot compile {}: {}{}\noptions: {}", name, reason, first_errors(log), fmt::join(options, " ")),
+      log);
 }
 
 class NvrtcCompiler final : public Compiler {

@@ -37,6 +37,16 @@ TEST(OptionsFromJson, ReadsEveryMember) {
   EXPECT_EQ(options.log_level, LogLevel::debug);
 }
 
+TEST(OptionsFromJson, ReadsSizesAndLists) {
+  const auto options = Options::from_json(
+      R"({"cache_max_bytes": "64k", "cache_max_files": 0, "cache_shared": true, "precompiled_dir": ["/p", "/q"]})");
+  EXPECT_EQ(options.cache_max_bytes, 65536U);
+  EXPECT_EQ(options.cache_max_files, 0);
+  EXPECT_TRUE(options.cache_shared);
+  EXPECT_EQ(options.precompiled_dir, "/p:/q");
+  EXPECT_EQ(Options::from_json(R"({"cache_max_bytes": 12})").cache_max_bytes, 12U);
+}
+
 TEST(OptionsFromJson, KeepsDefaultsOfWhatIsAbsent) {
   const auto options = Options::from_json("{}");
   EXPECT_EQ(options.device, -1);
@@ -63,6 +73,9 @@ INSTANTIATE_TEST_SUITE_P(Cases, OptionsFromBadJson,
                                          BadJson{"UnknownKey", R"({"cache_dri": "/c"})", "cache_dir"},
                                          BadJson{"WrongType", R"({"jit": "yes"})", "jit"},
                                          BadJson{"OutOfRange", R"({"compile_jobs": -1})", "compile_jobs"},
+                                         BadJson{"BadSize", R"({"cache_max_bytes": "2 GB"})", "2 GB"},
+                                         BadJson{"NegativeSize", R"({"cache_max_bytes": -1})", "cache_max_bytes"},
+                                         BadJson{"ListOfOne", R"({"cache_dir": ["/c"]})", "cache_dir"},
                                          BadJson{"Fraction", R"({"device": 0.5})", "device"},
                                          BadJson{"UnknownLevel", R"({"log_level": "loud"})", "loud"}),
                          [](const auto& parameter) { return parameter.param.name; });
@@ -116,6 +129,11 @@ INSTANTIATE_TEST_SUITE_P(
                     Variable{"KILN_CACHE_DIR", "/c", [](const Options& o) { return o.cache_dir == "/c"; }},
                     Variable{"KILN_CACHE_DIR", "", [](const Options& o) { return o.cache_dir == ""; }},
                     Variable{"KILN_PRECOMPILED_DIR", "/p", [](const Options& o) { return o.precompiled_dir == "/p"; }},
+                    Variable{"KILN_CACHE_MAX_BYTES", "3G",
+                             [](const Options& o) { return o.cache_max_bytes == std::uint64_t{3} << 30; }},
+                    Variable{"KILN_CACHE_MAX_BYTES", "0", [](const Options& o) { return o.cache_max_bytes == 0; }},
+                    Variable{"KILN_CACHE_MAX_FILES", "9", [](const Options& o) { return o.cache_max_files == 9; }},
+                    Variable{"KILN_CACHE_SHARED", "on", [](const Options& o) { return o.cache_shared; }},
                     Variable{"KILN_JIT", "off", [](const Options& o) { return !o.jit; }},
                     Variable{"KILN_COMPILE_JOBS", "7", [](const Options& o) { return o.compile_jobs == 7; }},
                     Variable{"KILN_NVRTC_PATH", "/n", [](const Options& o) { return o.nvrtc_path == "/n"; }},
@@ -131,6 +149,11 @@ TEST(OptionsFromEnvironment, RefusesABadValueByName) {
                                     {"KILN_DEVICE", "1x"},
                                     {"KILN_COMPILE_JOBS", "-2"},
                                     {"KILN_LOG", "loud"},
+                                    {"KILN_CACHE_MAX_BYTES", "2T"},
+                                    {"KILN_CACHE_MAX_BYTES", "-1"},
+                                    {"KILN_CACHE_MAX_BYTES", "9000000000G"},
+                                    {"KILN_CACHE_MAX_FILES", "1k"},
+                                    {"KILN_CACHE_SHARED", "all"},
                                     {"KILN_DEVICE", ""}}) {
     const ScopedVariable variable(name, value);
     EXPECT_THAT(error_of(ErrorCode::invalid_argument, [] { (void)Options::from_environment(); }),

@@ -1,10 +1,12 @@
 #include "api/fake_machine.hpp"
+#include "cache/disk_store.hpp"
 #include "cuda/graph.hpp"
 #include "cuda/stream.hpp"
 #include "device/params.cuh"
 #include "device/tile_schedule.cuh"
 #include "support/expect_error.hpp"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -284,6 +286,56 @@ TEST_F(RuntimeTest, APrecompiledFolderComesFirstAndIsNeverWritten) {
   EXPECT_EQ(compiles(), 1);
 }
 
+TEST_F(RuntimeTest, SeveralPrecompiledFoldersAreSearchedInOrderAndNothingIsCopied) {
+  const FakeContext context(fake, 0);
+  auto maker = options();
+  const auto first = folder.path() / "first";
+  const auto second = folder.path() / "second";
+  maker.cache_dir = first;
+  (void)Runtime(maker).forward({});
+  maker.cache_dir = second;
+  (void)Runtime(maker).forward({.causal = true});
+  auto user = options();
+  user.precompiled_dir = (folder.path() / "none").string() + "::" + first.string() + ":" + second.string();
+  const Runtime runtime(user);
+  EXPECT_EQ(runtime.forward({}).info().origin, Origin::precompiled);
+  EXPECT_EQ(runtime.forward({.causal = true}).info().origin, Origin::precompiled);
+  EXPECT_FALSE(std::filesystem::exists(folder.path() / "cache"));
+  EXPECT_EQ(runtime.forward({.window = Window::sliding}).info().origin, Origin::compiled);
+  EXPECT_TRUE(std::filesystem::exists(folder.path() / "cache"));
+  EXPECT_EQ(compiles(), 3);
+  EXPECT_EQ(log_lines(), std::vector<std::string>{});
+}
+
+TEST_F(RuntimeTest, WithoutAHomeKernelsAreInMemoryOnlyWithOneWarning) {
+  const FakeContext context(fake, 0);
+  const ScopedVariable no_xdg("XDG_CACHE_HOME", nullptr);
+  auto homeless = options();
+  homeless.cache_dir.reset();
+  for (const char* home : {static_cast<const char*>(nullptr), "/", "", "relative"}) {
+    const ScopedVariable variable("HOME", home);
+    const std::size_t before = log_lines().size();
+    EXPECT_EQ(Runtime(homeless).forward({}).info().origin, Origin::compiled);
+    ASSERT_EQ(log_lines().size(), before + 1);
+    EXPECT_THAT(log_lines().back(), HasSubstr("neither KILN_CACHE_DIR, XDG_CACHE_HOME nor HOME names a folder"));
+  }
+}
+
+TEST_F(RuntimeTest, AFolderOthersMayWriteIsMemoryOnlyWithOneWarning) {
+  const FakeContext context(fake, 0);
+  auto open = options();
+  std::filesystem::create_directory(*open.cache_dir);
+  std::filesystem::permissions(*open.cache_dir, std::filesystem::perms::all);
+  const Runtime runtime(open);
+  EXPECT_EQ(runtime.forward({}).info().origin, Origin::compiled);
+  EXPECT_EQ(runtime.decode({}).info().origin, Origin::compiled);
+  EXPECT_TRUE(std::filesystem::is_empty(*open.cache_dir));
+  EXPECT_THAT(log_lines(), testing::ElementsAre(AllOf(HasSubstr(open.cache_dir->string()), HasSubstr("everyone"))));
+  open.cache_shared = true;
+  (void)Runtime(open).forward({});
+  EXPECT_FALSE(std::filesystem::is_empty(*open.cache_dir));
+}
+
 TEST_F(RuntimeTest, ADamagedEntryIsRebuiltWithAWarning) {
   const FakeContext context(fake, 0);
   {
@@ -297,6 +349,21 @@ TEST_F(RuntimeTest, ADamagedEntryIsRebuiltWithAWarning) {
   EXPECT_FALSE(log_lines().empty());
 }
 
+TEST_F(RuntimeTest, AnEntryForAnotherArchitectureIsRebuiltWithAWarning) {
+  const FakeContext context(fake, 0);
+  const std::string kernel_id = Runtime(options()).forward({}).info().kernel_id;
+  const cache::DiskStore store(folder.path() / "cache", cache::DiskStore::Access::read_write,
+                               base::Logger(LogLevel::off, nullptr));
+  auto entry = store.find_kernel(kernel_id);
+  ASSERT_TRUE(entry);
+  entry->target = "sm_80";  // under the very ids of the one for sm_90
+  ASSERT_TRUE(store.publish(*entry));
+  EXPECT_EQ(Runtime(options()).forward({}).info().origin, Origin::compiled);
+  EXPECT_THAT(log_lines(), testing::Each(AllOf(HasSubstr("is for sm_80, not sm_90"))));
+  EXPECT_GE(log_lines().size(), 1U);
+  EXPECT_EQ(Runtime(options()).forward({}).info().origin, Origin::disk) << "it was replaced";
+}
+
 TEST_F(RuntimeTest, AFailedCompileCarriesLogAndOptionsAndIsTriedAgain) {
   const FakeContext context(fake, 0);
   const Runtime runtime(options());
@@ -306,6 +373,51 @@ TEST_F(RuntimeTest, AFailedCompileCarriesLogAndOptionsAndIsTriedAgain) {
                 AllOf(HasSubstr("forward_bf16_d128"), HasSubstr("sm_90"), HasSubstr("error")));
   }
   EXPECT_EQ(runtime.forward({}).info().origin, Origin::compiled);
+}
+
+TEST_F(RuntimeTest, AFailedCompileKeepsAFolderThatItsMessageNames) {
+  const FakeContext context(fake, 0);
+  const Runtime runtime(options());
+  const auto failures = folder.path() / "cache" / "v1" / "failures";
+  const ScopedVariable broken("NVRTC_SHIM_FAIL", "compile");
+  const auto message = error_of(ErrorCode::compile, [&] { (void)runtime.forward({}); });
+  ASSERT_TRUE(std::filesystem::is_directory(failures)) << message;
+  const auto kept = std::filesystem::directory_iterator(failures)->path();
+  EXPECT_THAT(message, HasSubstr(kept.string()));
+  EXPECT_THAT(kept.filename().string(), testing::MatchesRegex("forward_bf16_d128.*-[0-9a-f]{16}"));
+  const auto text = [&](const char* name) {
+    std::ifstream file(kept / name);
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  };
+  EXPECT_THAT(text("source.cu"), HasSubstr("extern \"C\""));
+  EXPECT_THAT(text("options.txt"), HasSubstr("--gpu-architecture=sm_90"));
+  EXPECT_THAT(text("log.txt"), HasSubstr("the shim was told to fail"));
+  EXPECT_THAT(text("repro.sh"), testing::MatchesRegex("KILN_NVRTC_PATH='[^\n]*' kiln compile --failed '[^\n]*'\n"));
+}
+
+TEST_F(RuntimeTest, OnlyTheLatestFailuresAreKept) {
+  const FakeContext context(fake, 0);
+  const Runtime runtime(options());
+  const auto failures = folder.path() / "cache" / "v1" / "failures";
+  for (int i = 0; i < 20; ++i) std::filesystem::create_directories(failures / fmt::format("old-{}", i) / "inside");
+  const ScopedVariable broken("NVRTC_SHIM_FAIL", "compile");
+  const auto message = error_of(ErrorCode::compile, [&] { (void)runtime.forward({}); });
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(failures), {}), 16);
+  const auto kept = message.substr(message.rfind(' ') + 1);
+  EXPECT_TRUE(std::filesystem::exists(kept + "/source.cu")) << kept;
+}
+
+TEST_F(RuntimeTest, WithoutACacheFolderAFailedCompileCarriesItsLog) {
+  const FakeContext context(fake, 0);
+  const ScopedVariable broken("NVRTC_SHIM_FAIL", "compile");
+  auto memory_only = options();
+  memory_only.cache_dir = std::filesystem::path();
+  EXPECT_THAT(error_of(ErrorCode::compile, [&] { (void)Runtime(memory_only).forward({}); }),
+              AllOf(HasSubstr("no cache folder"), HasSubstr("the log:\n"), HasSubstr("told to fail")));
+  auto unusable = options();
+  unusable.cache_dir = folder.write("file", "");
+  EXPECT_THAT(error_of(ErrorCode::compile, [&] { (void)Runtime(unusable).forward({}); }),
+              AllOf(HasSubstr("the cache folder can't keep"), HasSubstr("the log:\n")));
 }
 
 TEST_F(RuntimeTest, ADriverThatRefusesTheKernelIsAnError) {

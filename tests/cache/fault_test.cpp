@@ -1,4 +1,5 @@
 #include "cache/file_io.hpp"
+#include "cache/kill_suite.hpp"
 #include "cache/support.hpp"
 
 #include <gmock/gmock.h>
@@ -38,6 +39,11 @@ class Unprivileged {
  private:
   bool changed_ = false;
 };
+
+const char* step_name(PublishStep step) {
+  constexpr const char* kNames[] = {"Created", "Written", "Synced", "Renamed", "FolderSynced"};
+  return kNames[static_cast<int>(step)];
+}
 
 class Fault : public testing::Test {
  protected:
@@ -144,8 +150,57 @@ TEST_F(Fault, AWriteThatIsCutShortLeavesNothing) {
   EXPECT_EQ(worker.wait(), 0) << "the worker fails for another reason";
 }
 
+TEST_F(Fault, EveryFlippedByteOfAFileIsAMissWithAReason) {
+  ASSERT_TRUE(open(folder.path()).publish(entry));
+  const fs::path file = path_in(folder.path(), entry);
+  const auto good = read_bytes(file);
+  const DiskStore store = open(folder.path(), DiskStore::Access::read_only);
+  for (std::size_t i = 0; i < good.size(); ++i) {
+    auto bad = good;
+    bad[i] ^= std::byte{1} << (i % 8);
+    write_bytes(file, bad);
+    EXPECT_EQ(store.find_build(entry.kernel_id, entry.build_id), std::nullopt) << "byte " << i;
+  }
+  EXPECT_EQ(log.lines().size(), good.size());
+  EXPECT_THAT(log.lines(), testing::Each(AllOf(HasSubstr("damaged cache entry"), HasSubstr(file.string()))));
+  write_bytes(file, good);
+  EXPECT_EQ(store.find_build(entry.kernel_id, entry.build_id), entry);
+}
+
+struct Broken {
+  PublishStep at;
+  const char* says;
+  bool kept;  ///< the entry is in its place all the same
+};
+
+class BrokenPublisher : public Fault, public testing::WithParamInterface<Broken> {};
+
+TEST_P(BrokenPublisher, SaysWhatFailedAndLeavesAllOrNothing) {
+  Worker worker({"publish-and-break", folder.path(), std::to_string(static_cast<int>(GetParam().at))});
+  std::string said;
+  while (const char character = worker.read_output()) said += character;
+  EXPECT_EQ(worker.wait(), 1);
+  EXPECT_THAT(said, AllOf(HasSubstr(GetParam().says), HasSubstr("kernels are not kept")));
+  EXPECT_EQ(files_below(folder.path()).size(), GetParam().kept ? 1U : 0U);
+  EXPECT_EQ(open(folder.path()).find_kernel(entry.kernel_id).has_value(), GetParam().kept);
+}
+
+INSTANTIATE_TEST_SUITE_P(Calls, BrokenPublisher,
+                         testing::Values(Broken{PublishStep::created, "cannot write", false},
+                                         Broken{PublishStep::written, "cannot sync", false},
+                                         Broken{PublishStep::synced, "cannot rename a file in", false},
+                                         Broken{PublishStep::renamed, "cannot sync", true}),
+                         [](const auto& test) { return step_name(test.param.at); });
+
+TEST_F(Fault, KilledAtAnyInstantPublishersLeaveWholeEntries) {
+  const KillTally tally = kill_at_random(folder.path(), 8);
+  EXPECT_EQ(tally.kills, 8);
+  EXPECT_EQ(tally.wrong, 0);
+  EXPECT_THAT(tally.warnings, IsEmpty());
+}
+
 TEST_F(Fault, AFullDiskIsAWarning) {
-  if (::mount("kiln", folder.path().c_str(), "tmpfs", 0, "size=64k") != 0) {
+  if (::mount("kiln", folder.path().c_str(), "tmpfs", 0, "size=64k,mode=0700") != 0) {
     GTEST_SKIP() << "mounting a small file system takes root";
   }
   {
@@ -168,7 +223,7 @@ TEST_F(Fault, ErrorsOfEachCallAreSeen) {
   EXPECT_EQ(write_all(-1, encode(entry)).error, EBADF);
   EXPECT_EQ(sync(-1).error, EBADF);
   FileContent content;
-  EXPECT_EQ(read_whole(folder.path() / "none", 10, content).error, ENOENT);
+  EXPECT_EQ(read_whole(AT_FDCWD, folder.path() / "none", 10, content).error, ENOENT);
   EXPECT_EQ(make_folders("/proc/kiln/v1").error, ENOENT);
   std::vector<std::string> names;
   EXPECT_EQ(list_folder("/dev/null", names).error, ENOTDIR);
@@ -196,11 +251,6 @@ TEST_P(KilledPublisher, LeavesAllOfTheEntryOrNothing) {
   EXPECT_EQ(store.clear(), GetParam() >= PublishStep::renamed ? 1U : 3U);
   EXPECT_THAT(files_below(folder.path()), IsEmpty());
   EXPECT_THAT(log.lines(), IsEmpty());
-}
-
-const char* step_name(PublishStep step) {
-  constexpr const char* kNames[] = {"Created", "Written", "Synced", "Renamed", "FolderSynced"};
-  return kNames[static_cast<int>(step)];
 }
 
 INSTANTIATE_TEST_SUITE_P(AtStep, KilledPublisher,

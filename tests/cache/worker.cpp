@@ -1,3 +1,5 @@
+#include "cache/kill_suite.hpp"
+#include "cache/lock.hpp"
 #include "cache/support.hpp"
 
 #include <chrono>
@@ -13,7 +15,7 @@ namespace {
 using std::chrono::milliseconds;
 
 DiskStore open_store(const std::string& root, PublishHook hook = nullptr) {
-  return {root, DiskStore::Access::read_write, base::Logger(LogLevel::warning, nullptr), hook};
+  return {root, DiskStore::Access::read_write, base::Logger(LogLevel::warning, nullptr), {.hook = hook}};
 }
 
 /// What a process that needs a kernel does: find it, else build it under the lock. Each build leaves a
@@ -54,6 +56,66 @@ int publish_with_room_for(const std::string& root, const std::string& bytes, boo
   return open_store(root).publish(sample_entry('a', 5000)) ? 0 : 1;
 }
 
+/// Publishes a few keys over and over until it is killed.
+int publish_for_ever(const std::string& root) {
+  const DiskStore store = open_store(root);
+  if (::write(STDOUT_FILENO, "p", 1) != 1) return 1;
+  for (;;) {
+    for (const char digit : std::string_view("0123")) {
+      if (!store.publish(sample_entry(digit, 50'000))) return 1;
+    }
+  }
+}
+
+/// Closes what this process has open below v1 and ends so: the next call on it fails.
+void close_files(std::string_view ending) {
+  for (int file = STDERR_FILENO + 1; file < 64; ++file) {
+    std::error_code none;
+    const std::string path = std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(file), none);
+    if (!none && path.find("/v1/") != std::string::npos && path.ends_with(ending)) ::close(file);
+  }
+}
+
+template <PublishStep kStep>
+void break_at(PublishStep step) {
+  if (step != kStep) return;
+  if (step == PublishStep::synced) {  // the file is closed already: rename finds none
+    const std::filesystem::path shard = std::filesystem::current_path() / "v1" / "aa";
+    for (const auto& file : std::filesystem::directory_iterator(shard)) std::filesystem::remove(file.path());
+  } else {
+    close_files(step == PublishStep::renamed ? "/aa" : kTemporarySuffix);
+  }
+}
+
+/// Publishes with a call that fails, and says on standard output what it is told.
+int publish_and_break(const std::string& root, const std::string& step) {
+  constexpr PublishHook kHooks[] = {break_at<PublishStep::created>, break_at<PublishStep::written>,
+                                    break_at<PublishStep::synced>, break_at<PublishStep::renamed>};
+  std::filesystem::current_path(root);
+  const base::Logger log(LogLevel::warning, [](LogLevel, std::string_view line) {
+    if (::write(STDOUT_FILENO, line.data(), line.size()) < 0) std::abort();
+  });
+  const DiskStore store(root, DiskStore::Access::read_write, log, {.hook = kHooks[std::stoul(step)]});
+  return store.publish(sample_entry('a', 5000)) ? 0 : 1;
+}
+
+/// Says so once the temporary file is written, and waits there.
+int publish_and_pause(const std::string& root) {
+  const PublishHook pause = [](PublishStep step) {
+    if (step != PublishStep::written) return;
+    if (::write(STDOUT_FILENO, "p", 1) == 1) ::pause();
+  };
+  return open_store(root, pause).publish(sample_entry('a', 5000)) ? 0 : 1;
+}
+
+int hold_eviction(const std::string& root) {
+  const std::string path = root + "/v1/lock";
+  const base::FileDescriptor file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (try_lock(file.get(), kEvictionByte) != 0 || ::write(STDOUT_FILENO, "h", 1) != 1) return 1;
+  ::pause();
+  return 0;
+}
+
 int hold_lock(const std::string& root, const std::string& build_id) {
   const BuildLock lock = open_store(root).lock(build_id, milliseconds(10'000));
   if (!lock.held() || ::write(STDOUT_FILENO, "h", 1) != 1) return 1;
@@ -72,6 +134,11 @@ int run_worker(const std::vector<std::string>& arguments) {
   if (task == "publish-and-die") return publish_and_die(root, detail);
   if (task == "publish-cut-short") return publish_with_room_for(root, detail, true);
   if (task == "publish-without-room") return publish_with_room_for(root, detail, false);
+  if (task == "publish-and-break") return publish_and_break(root, detail);
+  if (task == "publish-for-ever") return publish_for_ever(root);
+  if (task == "kill-suite") return run_kill_suite(root, std::stoi(detail));
+  if (task == "publish-and-pause") return publish_and_pause(root);
+  if (task == "hold-eviction") return hold_eviction(root);
   if (task == "hold-lock") return hold_lock(root, detail);
   return 99;
 }

@@ -177,6 +177,85 @@ TEST_F(Tool, CacheIsListedCountedVerifiedAndCleared) {
   EXPECT_EQ(run({"cache", "stat", "--folder", store, "--json"}).json().at("files").as_int(0, 100), 0);
 }
 
+TEST_F(Tool, CacheExplainSaysInWhatKeysDiffer) {
+  const std::string store = folder.path() / "store";
+  ASSERT_EQ(run({"precompile", "--arch", "80,90", "--dtype", "bf16,f16", "-o", store}).exit_code, 0);
+  const base::Json list = run({"cache", "ls", "--folder", store, "--json"}).json();
+  const auto row = [&](const char* dtype, const char* target) -> const base::Json& {
+    for (const base::Json& each : list.as_array()) {
+      const std::string& name = each.at("name").as_string();
+      if (name.starts_with(std::string("forward_") + dtype) && name.ends_with(target)) return each;
+    }
+    throw std::runtime_error(dtype);
+  };
+  const auto id = [&](const char* dtype, const char* target) { return row(dtype, target).at("kernel_id").as_string(); };
+  const auto parts_of = [&](const std::string& a, const std::string& b) {
+    const ToolResult result = run({"cache", "explain", a, b, "--folder", store, "--json"});
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    std::vector<std::string> parts;
+    for (const auto& each : result.json().at("differences").as_array()) parts.push_back(each.at("part").as_string());
+    return parts;
+  };
+  const std::string bf16 = id("bf16", "sm90");
+  EXPECT_THAT(parts_of(bf16.substr(0, 12), id("f16", "sm90")), testing::ElementsAre("kBf16"));
+  EXPECT_THAT(parts_of(bf16, id("bf16", "sm80")), testing::IsSupersetOf({"target", "kCapability"}));
+  EXPECT_THAT(parts_of(bf16, row("bf16", "sm90").at("path").as_string()), testing::IsEmpty());
+  EXPECT_THAT(run({"cache", "explain", bf16, bf16, "--folder", store}).out, HasSubstr("the same kernel"));
+  const ToolResult ambiguous = run({"cache", "explain", "", bf16, "--folder", store});
+  EXPECT_EQ(ambiguous.exit_code, 2);
+  EXPECT_EQ(run({"cache", "explain", folder.write("x.kiln", "no entry"), bf16, "--folder", store}).exit_code, 2);
+}
+
+TEST_F(Tool, CachePruneKeepsToItsLimits) {
+  const std::string store = folder.path() / "store";
+  ASSERT_EQ(run({"precompile", "--arch", "80,86,90", "-o", store}).exit_code, 0);
+  const auto files = [&] {
+    return run({"cache", "stat", "--folder", store, "--json"}).json().at("files").as_int(0, 9);
+  };
+  const std::vector<std::string> to_two = {"cache", "prune", "--folder", store, "--max-files", "2", "--json"};
+  auto dry = to_two;
+  dry.emplace_back("--dry-run");
+  EXPECT_EQ(run(dry).json().at("removed").at("files").as_int(0, 9), 1);
+  EXPECT_EQ(files(), 3);
+  const base::Json pruned = run(to_two).json();
+  EXPECT_EQ(pruned.at("removed").at("files").as_int(0, 9), 1);
+  EXPECT_EQ(pruned.at("left").at("files").as_int(0, 9), 2);
+  EXPECT_EQ(files(), 2);
+  EXPECT_THAT(run({"cache", "prune", "--folder", store, "--older-than", "1h"}).out, HasSubstr("0 files"));
+  EXPECT_EQ(run({"cache", "prune", "--folder", store, "--max-bytes", "10K"}).exit_code, 0);
+  EXPECT_EQ(files(), 1);
+  variables["KILN_CACHE_MAX_FILES"] = "7";
+  EXPECT_EQ(run({"cache", "stat", "--folder", store, "--json"}).json().at("max_files").as_int(0, 9), 7);
+  EXPECT_THAT(run({"cache", "stat", "--folder", store}).out, HasSubstr("at most 7 files and 2.1 GB"));
+}
+
+TEST_F(Tool, ACacheFolderThatOthersMayWriteIsRefusedByName) {
+  std::filesystem::create_directory(folder.path() / "cache");
+  std::filesystem::permissions(folder.path() / "cache", std::filesystem::perms::all);
+  const ToolResult result = run({"cache", "ls"});
+  EXPECT_EQ(result.exit_code, 6);
+  EXPECT_THAT(result.err, HasSubstr((folder.path() / "cache").string() + " is writable by everyone"));
+  const base::Json found = finding(run({"doctor", "--json"}), "cache");
+  EXPECT_EQ(found.at("state").as_string(), "not writable");
+  EXPECT_THAT(found.at("advice").as_string(), HasSubstr("KILN_CACHE_SHARED"));
+}
+
+TEST_F(Tool, TheCommandKeptWithAFailureFailsAlike) {
+  variables["NVRTC_SHIM_FAIL"] = "compile";
+  ASSERT_NE(run({"run", "--len-q", "64", "--rows", "8"}).exit_code, 0);
+  const auto kept = std::filesystem::directory_iterator(folder.path() / "cache" / "v1" / "failures")->path();
+  std::ifstream file(kept / "repro.sh");
+  const std::string line(std::istreambuf_iterator<char>(file), {});
+  EXPECT_THAT(line, HasSubstr("kiln compile --failed '" + kept.string() + "'"));
+  const ToolResult again = run({"compile", "--failed", kept});
+  EXPECT_EQ(again.exit_code, 4);
+  EXPECT_THAT(again.err, HasSubstr("the shim was told to fail"));
+  variables.erase("NVRTC_SHIM_FAIL");
+  const ToolResult mended = run({"compile", "--failed", kept});
+  EXPECT_EQ(mended.exit_code, 0) << mended.err;
+  EXPECT_THAT(mended.out, HasSubstr(kept.filename().string() + " compiles with"));
+}
+
 TEST_F(Tool, AnAbsentCacheIsEmpty) {
   const ToolResult result = run({"cache", "ls", "--json"});
   EXPECT_EQ(result.exit_code, 0) << result.err;

@@ -3,8 +3,11 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
+#include <iterator>
+#include <sstream>
 #include <thread>
 
 namespace kiln::test {
@@ -50,6 +53,27 @@ TEST_F(Precompile, ServesAMachineThatMayNotCompile) {
   const ToolResult with = run(use);
   EXPECT_EQ(with.exit_code, 1) << "the fake GPU computes nothing, so it ran: " << with.err;
   EXPECT_THAT(with.out, HasSubstr("WRONG"));
+  EXPECT_EQ(compiles(), before);
+}
+
+TEST_F(Precompile, TheCommandThatJitOffPrintsMakesTheKernelThatIsThenFound) {
+  const std::vector<std::string> use = {"run",      "--dtype", "f16",      "--head-dim", "64/128",
+                                        "--causal", "--align", "top-left", "--window",   "--len-q",
+                                        "64",       "--rows",  "8"};
+  variables["KILN_JIT"] = "off";
+  const ToolResult without = run(use);
+  ASSERT_EQ(without.exit_code, 3);
+  const std::size_t begin = without.err.find("kiln precompile ");
+  const std::size_t end = without.err.find(", and set KILN_PRECOMPILED_DIR");
+  ASSERT_TRUE(begin != std::string::npos && end != std::string::npos) << without.err;
+  std::istringstream command(without.err.substr(begin, end - begin));
+  std::vector<std::string> words{std::istream_iterator<std::string>(command), {}};
+  words.erase(words.begin());
+  std::ranges::replace(words, std::string("FOLDER"), store);
+  ASSERT_EQ(run(words).exit_code, 0);
+  const int before = compiles();
+  variables["KILN_PRECOMPILED_DIR"] = "/no/such:" + store;
+  EXPECT_EQ(run(use).exit_code, 1) << "the fake GPU computes nothing, so it ran";
   EXPECT_EQ(compiles(), before);
 }
 
@@ -118,6 +142,15 @@ TEST_F(Precompile, InterruptedItLeavesAUsableFolder) {
   const ToolResult rest = run({"precompile", manifest(), "-o", store, "--json"});
   EXPECT_EQ(rest.json().at("present").as_int(0, 8), made);
   EXPECT_EQ(rest.json().at("made").as_int(0, 8), 8 - made);
+}
+
+TEST_F(Precompile, ManyProcessesMakeEachKernelOnce) {
+  variables["NVRTC_SHIM_DELAY_MS"] = "10";
+  const auto kernels = manifest();
+  std::vector<pid_t> processes;
+  for (int i = 0; i < 6; ++i) processes.push_back(start({"precompile", kernels, "-o", store, "--jobs", "2"}));
+  for (const pid_t process : processes) EXPECT_EQ(wait(process).exit_code, 0);
+  EXPECT_EQ(compiles(), 8) << "six processes, eight keys";
 }
 
 TEST_F(Precompile, ReportsProgressInLinesWhereThereIsNoTerminal) {
