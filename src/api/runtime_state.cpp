@@ -6,8 +6,8 @@
 
 #include <algorithm>
 #include <chrono>
-#include <functional>
 #include <set>
+#include <utility>
 
 namespace kiln::detail {
 namespace {
@@ -115,7 +115,9 @@ void RuntimeState::fail_if_capturing(const KernelRequest& request, Stream stream
 std::vector<api::Job> RuntimeState::jobs(std::span<const KernelRequest> requests, const std::stop_token& stop) {
   const std::set<KernelRequest> distinct(requests.begin(), requests.end());
   std::vector<KernelRequest> ordered(distinct.begin(), distinct.end());
-  std::ranges::stable_sort(ordered, std::greater{}, plan::compile_weight);
+  std::ranges::sort(ordered, [](const KernelRequest& a, const KernelRequest& b) {
+    return std::pair(plan::compile_weight(b), a) < std::pair(plan::compile_weight(a), b);
+  });
   std::vector<api::Job> jobs;
   jobs.reserve(ordered.size());
   for (const auto& request : ordered) {

@@ -73,7 +73,8 @@ class Compiler {
   virtual ~Compiler() = default;
 
   /// CompileFailure carrying log and options if the source does not compile. Error(cancelled) soon after a stop is
-  /// asked for: 2 ms, up to 200 in the assembler. An NVRTC that can't be stopped comes to its end first.
+  /// asked for: mostly some ms, a few hundred within the optimizer or the assembler. An NVRTC that can't be stopped
+  /// comes to its end first.
   [[nodiscard]] virtual Binary compile(const std::string& source, const std::string& name, const std::string& entry,
                                        const std::vector<std::string>& options,
                                        const std::stop_token& stop = {}) const = 0;

@@ -7,10 +7,11 @@
 #include <string.h>
 
 static void names_every_status(void) {
-  static const char* const names[] = {"ok",        "invalid_argument", "unsupported", "missing_kernel",
-                                      "capturing", "compile",          "cuda",        "io"};
+  static const char* const names[] = {
+      "ok", "invalid_argument", "unsupported", "missing_kernel", "capturing", "compile", "cuda", "io", "cancelled"};
   kiln_status status = KILN_OK;
-  for (status = KILN_OK; status <= KILN_ERROR_IO; ++status) CHECK(strcmp(kiln_status_name(status), names[status]) == 0);
+  for (status = KILN_OK; status <= KILN_ERROR_CANCELLED; ++status)
+    CHECK(strcmp(kiln_status_name(status), names[status]) == 0);
   CHECK(strcmp(kiln_status_name(KILN_ERROR_OUT_OF_MEMORY), "out_of_memory") == 0);
   CHECK(strcmp(kiln_status_name(KILN_ERROR_INTERNAL), "internal") == 0);
   CHECK(strcmp(kiln_status_name(-1), "unknown") == 0 && strcmp(kiln_status_name(99), "unknown") == 0);

@@ -261,7 +261,7 @@ TEST_F(NvrtcTest, AStopCancelsACompileSoon) {
   error_of(ErrorCode::cancelled, [&] {
     (void)compiler_->compile(source, "long.cu", "scale_kernel", compile_options("sm_90"), stop.get_token());
   });
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(3));
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));
   EXPECT_GT(compile(*compiler_, kSource).image.size(), 0U) << "the next one is not disturbed";
 }
 
