@@ -90,7 +90,11 @@ void set_from_json(Options& options, const Setting& setting, const base::Json& j
   } else if (const auto* flag = std::get_if<bool Options::*>(&setting.member)) {
     options.** flag = json.as_bool();
   } else if (const auto* path = std::get_if<Path Options::*>(&setting.member)) {
-    options.** path = std::filesystem::path(json.as_string());
+    const std::string& text = json.as_string();
+    if (text.find('\0') != std::string::npos) {  // the system would take what stands before it for the path
+      base::fail(ErrorCode::invalid_argument, "{}: a path can't hold a NUL character", json.where());
+    }
+    options.** path = std::filesystem::path(text);
   } else if (const auto* level = std::get_if<LogLevel Options::*>(&setting.member)) {
     options.** level = parse_level(json.as_string(), json.where());
   }

@@ -64,6 +64,7 @@ INSTANTIATE_TEST_SUITE_P(Cases, OptionsFromBadJson,
                                          BadJson{"WrongType", R"({"jit": "yes"})", "jit"},
                                          BadJson{"OutOfRange", R"({"compile_jobs": -1})", "compile_jobs"},
                                          BadJson{"Fraction", R"({"device": 0.5})", "device"},
+                                         BadJson{"PathWithNul", R"({"cache_dir": "/c\u0000d"})", "cache_dir"},
                                          BadJson{"UnknownLevel", R"({"log_level": "loud"})", "loud"}),
                          [](const auto& parameter) { return parameter.param.name; });
 
