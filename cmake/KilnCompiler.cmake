@@ -1,7 +1,8 @@
 # How Kiln's own code is compiled. Nothing here reaches a project that uses Kiln.
 add_library(kiln_flags INTERFACE)
 target_compile_features(kiln_flags INTERFACE cxx_std_20)
-target_compile_options(kiln_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wnon-virtual-dtor
+target_compile_options(kiln_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion
+  $<$<COMPILE_LANGUAGE:CXX>:-Wnon-virtual-dtor>
   # g++ 12 to 14 raise false alarms from inside the standard library's variant, optional and string.
   $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized -Wno-array-bounds -Wno-stringop-overflow>)
 # Inside another project a newer compiler's new warning must not stop the build.

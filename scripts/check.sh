@@ -23,7 +23,7 @@ sources() {  # tracked and new files of these patterns, less those deleted
 
 check_format() {
   local cpp python shell
-  mapfile -t cpp < <(sources 'include/*.h' 'include/*.hpp' '*.cpp' 'src/*.hpp' 'tests/*.hpp' 'bench/*.hpp' 'tests/*.c')
+  mapfile -t cpp < <(sources 'include/*.h' 'include/*.hpp' '*.cpp' 'src/*.hpp' 'tests/*.hpp' 'bench/*.hpp' 'tests/*.c' 'tests/*.h')
   mapfile -t python < <(sources '*.py')
   mapfile -t shell < <(sources '*.sh' .ci/run)
   step clang-format clang-format-19 --dry-run -Werror "${cpp[@]}"
@@ -69,7 +69,7 @@ check_asan() {
 
 check_tsan() {
   export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
-  sanitized tsan '^(cache|api|jit|cuda)$' test_cache test_api test_jit test_cuda
+  sanitized tsan '^(cache|api|c_api|jit|cuda)$' test_cache test_api test_c_api test_c_program test_jit test_cuda
 }
 
 step setup scripts/setup.sh --check

@@ -7,6 +7,8 @@
 #include "host/requests.hpp"
 #include "host/timing.hpp"
 
+#include <kiln/kiln.h>
+
 namespace kiln::bench {
 namespace {
 
@@ -69,8 +71,48 @@ device::ForwardParams raw_params(const ForwardArgs& args) {
           .window_left = -1,
           .window_right = -1,
           .scale_log2 = 0.1F,
-          .reserved = 0};
+          .bundle = 1};
 }
+
+/// The same kernel through the C interface.
+class CKernel {
+ public:
+  CKernel(const Setup& setup, const ForwardArgs& args) {
+    const kiln_attention_config config = kiln_attention_config_init();
+    kiln_options* options = nullptr;
+    check(kiln_options_create(&options));
+    check(kiln_options_set(options, "cache_dir", ""));
+    if (setup.cuda_path) check(kiln_options_set(options, "cuda_path", setup.cuda_path->c_str()));
+    check(kiln_runtime_create(options, &runtime_));
+    kiln_options_destroy(options);
+    check(kiln_forward_get(runtime_, &config, &kernel_));
+    args_.q = {args.q.data, to_c(args.q.strides)};
+    args_.k = {args.k.data, to_c(args.k.strides)};
+    args_.v = {args.v.data, to_c(args.v.strides)};
+    args_.out = {args.out.data, to_c(args.out.strides)};
+    args_.batch = args_.heads_q = args_.heads_kv = 1;
+    args_.len_q = args.len_q;
+    args_.len_k = args.len_k;
+  }
+  ~CKernel() {
+    kiln_forward_release(kernel_);
+    kiln_runtime_destroy(runtime_);
+  }
+  CKernel(const CKernel&) = delete;
+  CKernel& operator=(const CKernel&) = delete;
+
+  void launch(Stream stream) { check(kiln_forward_launch(kernel_, stream, &args_)); }
+
+ private:
+  static kiln_strides to_c(const Strides& strides) { return {strides.batch, strides.row, strides.head}; }
+  static void check(kiln_status status) {
+    if (status != KILN_OK) base::fail(ErrorCode::cuda, "the C interface: {}", kiln_last_error());
+  }
+
+  kiln_runtime* runtime_ = nullptr;
+  kiln_forward_kernel* kernel_ = nullptr;
+  kiln_forward_args args_ = kiln_forward_args_init();
+};
 
 }  // namespace
 
@@ -98,11 +140,13 @@ Figures launch_figures(const Setup& setup) {
   const Runtime runtime(cold_options(setup));
   const ForwardKernel handle = runtime.forward({});
   RawKernel raw(driver->functions(), setup);
+  CKernel from_c(setup, args);
   device::ForwardParams params = raw_params(args);
 
   std::vector<double> raw_ns;
   std::vector<double> handle_ns;
   std::vector<double> config_ns;
+  std::vector<double> c_ns;
   const auto time_batch = [&](std::vector<double>& into, const auto& launch) {
     const auto start = Clock::now();
     for (int i = 0; i < kBatch; ++i) launch();
@@ -112,6 +156,7 @@ Figures launch_figures(const Setup& setup) {
   for (int round = 0; round < kRounds; ++round) {
     time_batch(raw_ns, [&] { raw.launch(stream.get(), params); });
     time_batch(handle_ns, [&] { handle.launch(stream.get(), args); });
+    time_batch(c_ns, [&] { from_c.launch(stream.get()); });
     time_batch(config_ns, [&] { runtime.launch({}, stream.get(), args); });
   }
   const double base_ns = median(raw_ns);
@@ -125,6 +170,11 @@ Figures launch_figures(const Setup& setup) {
            .value = median(config_ns) - base_ns,
            .unit = "ns",
            .at_most = 400,
+           .detail = detail},
+          {.what = "handle launch from C over the same from C++",
+           .value = median(c_ns) - median(handle_ns),
+           .unit = "ns",
+           .at_most = 30,
            .detail = detail}};
 }
 

@@ -16,6 +16,7 @@ enum class KILN_API ErrorCode {
   compile,           ///< NVRTC is missing, too old, or refused the source
   cuda,              ///< the driver is missing or returned an error
   io,                ///< a file could not be read or written
+  cancelled,         ///< Preparation::cancel() came before the work was done
 };
 
 /// The name of a code as it stands above, e.g. "invalid_argument".

@@ -1,14 +1,357 @@
 #ifndef KILN_KILN_H
 #define KILN_KILN_H
 
+/* Kiln for C, and for whatever can call C. The same library as kiln.hpp, call for call:
+ *
+ *   kiln_runtime* runtime = NULL;
+ *   kiln_forward_kernel* attention = NULL;
+ *   kiln_attention_config config = kiln_attention_config_init();
+ *   config.causal = 1;
+ *   if (kiln_runtime_create(NULL, &runtime) != KILN_OK || kiln_forward_get(runtime, &config, &attention) != KILN_OK)
+ *     return fail(kiln_last_error());
+ *   kiln_forward_args args = kiln_forward_args_init();
+ *   args.q.data = ...;
+ *   kiln_forward_launch(attention, stream, &args);
+ *
+ * Errors. What can fail returns a status; kiln_last_error() has the sentence for a person. No exception leaves the
+ * library. A pointer that must not be null says so by its name: "runtime is null". On failure a handle asked for is
+ * set to null.
+ *
+ * Structs. Each begins with its size, so that programs built with another version of this header keep working. Get
+ * it from its _init() function, which also sets the defaults, and change what you need. Without _init() (from another
+ * language): zero the struct, set struct_size and the defaults noted here. A shorter struct_size, as older headers
+ * have it, is a multiple of 8 that covers at least the members not said to be optional; the rest takes its defaults. A
+ * longer one, as newer headers have it, is accepted if all that this library does not know is 0.
+ *
+ * Threads. Any function may be called from any thread, on the same handle too; only kiln_options is one thread's at a
+ * time, and nothing may be in use while it is destroyed. */
+
 #include <kiln/export.h>
+
+#include <stddef.h>
+#include <stdint.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
+/* ---- Status ---- */
+
+/** KILN_OK or what went wrong. A newer library may return codes that are not listed here. */
+typedef int32_t kiln_status;
+enum {
+  KILN_OK = 0,
+  KILN_ERROR_INVALID_ARGUMENT = 1, /**< a value you gave is wrong; the text names it and the limit */
+  KILN_ERROR_UNSUPPORTED = 2,      /**< the request is sensible but this build or GPU can't do it */
+  KILN_ERROR_MISSING_KERNEL = 3,   /**< JIT is off and no precompiled kernel matches */
+  KILN_ERROR_CAPTURING = 4,        /**< a compile would be needed while the stream is being captured */
+  KILN_ERROR_COMPILE = 5,          /**< NVRTC is missing, too old, or refused the source */
+  KILN_ERROR_CUDA = 6,             /**< the driver is missing or returned an error */
+  KILN_ERROR_IO = 7,               /**< a file could not be read or written */
+  KILN_ERROR_OUT_OF_MEMORY = 100,  /**< of the host */
+  KILN_ERROR_INTERNAL = 101        /**< anything else: please report it */
+};
+
+/** "ok", "invalid_argument", …; "unknown" for a number that is no status. Never null. */
+KILN_API const char* kiln_status_name(kiln_status status);
+
+/** What this thread's last failing call had to say; "" if none has failed. Valid until this thread's next failing
+ * call. Never null; never freed. Calls that go well leave it alone. */
+KILN_API const char* kiln_last_error(void);
+
 /** The version of the library that runs, "MAJOR.MINOR.PATCH". Never null; never freed. */
 KILN_API const char* kiln_version(void);
+
+/* ---- Options ---- */
+
+/** How a runtime behaves. */
+typedef struct kiln_options kiln_options;
+
+/** The defaults, whatever the environment says. */
+KILN_API kiln_status kiln_options_create(kiln_options** options);
+/** The defaults changed by the KILN_* variables: what a runtime gets if it is given no options. */
+KILN_API kiln_status kiln_options_from_environment(kiln_options** options);
+/** A JSON object whose keys are those of kiln_options_set(). Unknown keys and bad values are errors. */
+KILN_API kiln_status kiln_options_from_file(const char* path, kiln_options** options);
+/** The same from text. `origin` begins the messages of errors; null: "options". */
+KILN_API kiln_status kiln_options_from_json(const char* text, const char* origin, kiln_options** options);
+/** Null is nothing to destroy. */
+KILN_API void kiln_options_destroy(kiln_options* options);
+
+/** Sets one option by its JSON key, to a value written as its environment variable takes it:
+ * kiln_options_set(options, "cache_dir", "/var/cache/engine"), ("jit", "off"), ("device", "0"). The README lists
+ * them. After an error the options are as before. */
+KILN_API kiln_status kiln_options_set(kiln_options* options, const char* key, const char* value);
+/** Lets KILN_* override what is set here. The environment is never read later. */
+KILN_API kiln_status kiln_options_apply_environment(kiln_options* options);
+
+enum { KILN_LOG_TRACE, KILN_LOG_DEBUG, KILN_LOG_INFO, KILN_LOG_WARNING, KILN_LOG_ERROR, KILN_LOG_OFF };
+/** Called from any thread, one line at a time, without a line end. The line is gone when the callback returns. */
+typedef void (*kiln_log_callback)(int32_t level, const char* line, void* user);
+/** Where log lines go; a null callback: standard error. Callback and `user` must live as long as these options and
+ * the runtimes made with them. */
+KILN_API kiln_status kiln_options_set_log(kiln_options* options, kiln_log_callback callback, void* user);
+
+/* ---- Configs and arguments ---- */
+
+/** A CUstream or cudaStream_t; null is the default stream. */
+typedef struct CUstream_st* kiln_stream;
+
+enum { KILN_F16 = 0, KILN_BF16 = 1 };
+enum {
+  KILN_BOTTOM_RIGHT = 0, /**< the last query sees the last key: δ = len_k − len_q */
+  KILN_TOP_LEFT = 1      /**< the first query stands at the first key: δ = 0 */
+};
+enum {
+  KILN_WINDOW_NONE = 0,
+  KILN_WINDOW_SLIDING = 1 /**< key j is visible iff i + δ − left ≤ j ≤ i + δ + right */
+};
+
+/** What is fixed when a kernel is compiled. All members are optional. */
+typedef struct kiln_attention_config {
+  size_t struct_size;
+  int32_t dtype;       /**< KILN_F16, KILN_BF16 (the default): of q, k, v and the output */
+  int32_t head_dim_qk; /**< 128 */
+  int32_t head_dim_v;  /**< 128 */
+  int32_t causal;      /**< 1: key j is visible iff j ≤ i + δ; 0 */
+  int32_t alignment;   /**< KILN_BOTTOM_RIGHT */
+  int32_t window;      /**< KILN_WINDOW_NONE; the sides come with each call */
+} kiln_attention_config;
+
+/** Distances in elements between neighbours along each dimension; the head dimension itself is contiguous. Every
+ * stride of a dimension larger than 1 must be a multiple of 16 bytes, at least 0 (0 repeats the same data, inputs
+ * only) and below 2^40 bytes. */
+typedef struct kiln_strides {
+  int64_t batch;
+  int64_t row; /**< from one token to the next */
+  int64_t head;
+} kiln_strides;
+
+/** Device memory that is read. The pointer is a multiple of 16 bytes. */
+typedef struct kiln_input {
+  const void* data;
+  kiln_strides strides;
+} kiln_input;
+
+/** Device memory that is written. The pointer is a multiple of 16 bytes; no stride is 0. */
+typedef struct kiln_output {
+  void* data;
+  kiln_strides strides;
+} kiln_output;
+
+/** One forward call: out = softmax(scale · q kᵀ + mask) v for every batch and head. */
+typedef struct kiln_forward_args {
+  size_t struct_size;
+  kiln_input q;    /**< [batch, len_q, heads_q, head_dim_qk] */
+  kiln_input k;    /**< [batch, len_k, heads_kv, head_dim_qk] */
+  kiln_input v;    /**< [batch, len_k, heads_kv, head_dim_v] */
+  kiln_output out; /**< [batch, len_q, heads_q, head_dim_v] */
+  int32_t batch;
+  int32_t len_q;
+  int32_t len_k;
+  int32_t heads_q;
+  int32_t heads_kv; /**< divides heads_q */
+  int32_t reserved; /**< 0 */
+
+  /* From here on optional. */
+  float* lse;           /**< null, or [batch, heads_q, len_q], dense, natural logarithm */
+  int32_t has_scale;    /**< 0: the scale is 1/√head_dim_qk; 1: it is `scale` */
+  float scale;          /**< 0 unless has_scale is 1 */
+  int32_t window_left;  /**< keys visible before the query's own position; −1: all. A sliding window's only */
+  int32_t window_right; /**< keys visible after it; −1: all. A sliding window's only */
+} kiln_forward_args;
+
+/** One decode call: one new query token per sequence against a cache of keys and values. The query stands at the last
+ * valid key, so a config's `causal` and `alignment` make no difference. */
+typedef struct kiln_decode_args {
+  size_t struct_size;
+  kiln_input q;       /**< [batch, heads_q, head_dim_qk]; strides.row is not used */
+  kiln_input k_cache; /**< [batch, max_len_k, heads_kv, head_dim_qk] */
+  kiln_input v_cache; /**< [batch, max_len_k, heads_kv, head_dim_v] */
+  kiln_output out;    /**< [batch, heads_q, head_dim_v]; strides.row is not used */
+  int32_t batch;
+  int32_t max_len_k;
+  int32_t heads_q;
+  int32_t heads_kv; /**< divides heads_q */
+
+  /* From here on optional. */
+  float* lse; /**< null, or [batch, heads_q], dense, natural logarithm */
+  /** Device memory, [batch]: how many tokens of the cache are valid, the new one included. Read by the kernel, so a
+   * captured graph follows it. Null: all max_len_k. Values are clamped to [0, max_len_k]. */
+  const int32_t* lengths;
+  int32_t has_scale;   /**< 0: the scale is 1/√head_dim_qk; 1: it is `scale` */
+  float scale;         /**< 0 unless has_scale is 1 */
+  int32_t window_left; /**< −1: all keys. A sliding window's only */
+  /** Over how many blocks the keys of one sequence and KV head are split; 0 lets Kiln fill the GPU. A fixed number
+   * makes a sequence's result independent of the batch around it. */
+  int32_t num_splits;
+  /** Device memory of at least kiln_decode_workspace_bytes(), a multiple of 16 bytes, zeroed once before the first
+   * call. Calls leave it fit for the next one. Never share it between streams. */
+  void* workspace;
+  size_t workspace_bytes;
+} kiln_decode_args;
+
+/** Strides of a dense [batch, length, heads, dim] tensor. */
+static inline kiln_strides kiln_strides_bshd(int64_t length, int64_t heads, int64_t dim) {
+  kiln_strides strides = {length * heads * dim, heads * dim, dim};
+  return strides;
+}
+/** Strides of a dense [batch, heads, length, dim] tensor. */
+static inline kiln_strides kiln_strides_bhsd(int64_t length, int64_t heads, int64_t dim) {
+  kiln_strides strides = {heads * length * dim, dim, length * dim};
+  return strides;
+}
+
+static inline kiln_attention_config kiln_attention_config_init(void) {
+  kiln_attention_config config = {
+      sizeof(kiln_attention_config), KILN_BF16, 128, 128, 0, KILN_BOTTOM_RIGHT, KILN_WINDOW_NONE};
+  return config;
+}
+
+static inline kiln_forward_args kiln_forward_args_init(void) {
+  const kiln_input none = {NULL, {0, 0, 0}};
+  const kiln_output nowhere = {NULL, {0, 0, 0}};
+  kiln_forward_args args = {
+      sizeof(kiln_forward_args), none, none, none, nowhere, 0, 0, 0, 0, 0, 0, NULL, 0, 0.0F, -1, -1};
+  return args;
+}
+
+static inline kiln_decode_args kiln_decode_args_init(void) {
+  const kiln_input none = {NULL, {0, 0, 0}};
+  const kiln_output nowhere = {NULL, {0, 0, 0}};
+  kiln_decode_args args = {
+      sizeof(kiln_decode_args), none, none, none, nowhere, 0, 0, 0, 0, NULL, NULL, 0, 0.0F, -1, 0, NULL, 0};
+  return args;
+}
+
+enum { KILN_CONFIG_TEXT_BYTES = 96 }; /**< enough for every config */
+/** Writes "bf16 d128 causal", for messages and tables, with its final zero. Too few bytes are an error. */
+KILN_API kiln_status kiln_attention_config_text(const kiln_attention_config* config, char* text, size_t text_bytes);
+
+/* ---- Runtime ---- */
+
+/** Finds, builds and keeps kernels for one device. Make one per device and keep it. It works in the caller's current
+ * CUDA context and never changes it. */
+typedef struct kiln_runtime kiln_runtime;
+
+/** Null options: kiln_options_from_environment(). The options may be destroyed afterwards. */
+KILN_API kiln_status kiln_runtime_create(const kiln_options* options, kiln_runtime** runtime);
+/** Kernels got from it stay valid. Null is nothing to destroy. */
+KILN_API void kiln_runtime_destroy(kiln_runtime* runtime);
+
+enum { KILN_KIND_FORWARD = 0, KILN_KIND_DECODE = 1 };
+
+/** What kiln_runtime_prepare() needs to know of a kernel. */
+typedef struct kiln_kernel_request {
+  size_t struct_size;
+  int32_t kind;     /**< KILN_KIND_FORWARD, KILN_KIND_DECODE */
+  int32_t reserved; /**< 0 */
+  const kiln_attention_config* config;
+} kiln_kernel_request;
+
+static inline kiln_kernel_request kiln_kernel_request_init(void) {
+  kiln_kernel_request request = {sizeof(kiln_kernel_request), KILN_KIND_FORWARD, 0, NULL};
+  return request;
+}
+
+typedef struct kiln_progress {
+  size_t struct_size;
+  int32_t done;
+  int32_t total;
+  double seconds_left; /**< an estimate; 0 while there is none */
+} kiln_progress;
+/** Called from the thread that prepares. The struct is gone when the callback returns. */
+typedef void (*kiln_progress_callback)(const kiln_progress* progress, void* user);
+
+/** Makes all of these ready, compiling in parallel. The requests lie one after the other, all of the first one's
+ * struct_size; a null callback: no reports. One that fails does not stop the others; the first error is returned. */
+KILN_API kiln_status kiln_runtime_prepare(const kiln_runtime* runtime, const kiln_kernel_request* requests,
+                                          size_t request_count, kiln_progress_callback progress, void* user);
+
+/** Counters since the runtime was made. */
+typedef struct kiln_stats {
+  size_t struct_size;
+  uint64_t memory_hits;
+  uint64_t precompiled_hits;
+  uint64_t disk_hits;
+  uint64_t compiles;
+  uint64_t launches;
+  double compile_ms; /**< summed over threads */
+  double load_ms;    /**< reading, verifying and handing kernels to the driver */
+} kiln_stats;
+
+static inline kiln_stats kiln_stats_init(void) {
+  kiln_stats stats = {sizeof(kiln_stats), 0, 0, 0, 0, 0, 0.0, 0.0};
+  return stats;
+}
+
+/** Fills in struct_size bytes of what it is given; what a longer struct has beyond this library's is set to 0. */
+KILN_API kiln_status kiln_runtime_stats(const kiln_runtime* runtime, kiln_stats* stats);
+
+/* ---- Kernels ---- */
+
+/** Kernels ready to launch on one device, valid after their runtime is gone. Each get() and each retain() takes one
+ * release(). A launch that goes well throws, renders, hashes and allocates nothing and never synchronises. */
+typedef struct kiln_forward_kernel kiln_forward_kernel;
+typedef struct kiln_decode_kernel kiln_decode_kernel;
+
+/** The kernel for a config: from memory, a precompiled folder, the disk, or NVRTC, in this order. While a stream of
+ * the current context is being captured, a kernel that would have to be compiled is KILN_ERROR_CAPTURING: ask before,
+ * or use kiln_runtime_prepare(). */
+KILN_API kiln_status kiln_forward_get(const kiln_runtime* runtime, const kiln_attention_config* config,
+                                      kiln_forward_kernel** kernel);
+KILN_API kiln_status kiln_decode_get(const kiln_runtime* runtime, const kiln_attention_config* config,
+                                     kiln_decode_kernel** kernel);
+
+/** One more owner of the same handle. */
+KILN_API kiln_status kiln_forward_retain(kiln_forward_kernel* kernel);
+KILN_API kiln_status kiln_decode_retain(kiln_decode_kernel* kernel);
+/** One owner less; the last one frees it. Null is nothing to release. */
+KILN_API void kiln_forward_release(kiln_forward_kernel* kernel);
+KILN_API void kiln_decode_release(kiln_decode_kernel* kernel);
+
+/** Queues one call on `stream`, which belongs to the caller's current context. */
+KILN_API kiln_status kiln_forward_launch(const kiln_forward_kernel* kernel, kiln_stream stream,
+                                         const kiln_forward_args* args);
+KILN_API kiln_status kiln_decode_launch(const kiln_decode_kernel* kernel, kiln_stream stream,
+                                        const kiln_decode_args* args);
+
+/** Exact size of the workspace that a call with these shapes needs; pointers are not looked at. */
+KILN_API kiln_status kiln_decode_workspace_bytes(const kiln_decode_kernel* kernel, const kiln_decode_args* args,
+                                                 size_t* bytes);
+
+/** get() and launch() in one step, for a caller that keeps configs rather than handles. If the kernel is not in memory
+ * while `stream` is being captured, the call fails with KILN_ERROR_CAPTURING. */
+KILN_API kiln_status kiln_runtime_launch_forward(const kiln_runtime* runtime, const kiln_attention_config* config,
+                                                 kiln_stream stream, const kiln_forward_args* args);
+KILN_API kiln_status kiln_runtime_launch_decode(const kiln_runtime* runtime, const kiln_attention_config* config,
+                                                kiln_stream stream, const kiln_decode_args* args);
+
+enum { KILN_ORIGIN_PRECOMPILED = 0, KILN_ORIGIN_DISK = 1, KILN_ORIGIN_COMPILED = 2 };
+
+/** What a person wants to know about a loaded kernel. The pointers are valid as long as the kernel. */
+typedef struct kiln_kernel_info {
+  size_t struct_size;
+  int32_t kind;
+  int32_t origin; /**< where it came from when it was last asked for */
+  const kiln_attention_config* config;
+  const char* target;    /**< "sm_90" */
+  const char* kernel_id; /**< 64 hex digits; docs/CACHE.md */
+  int32_t registers;
+  int32_t spill_bytes;
+  int32_t smem_bytes;
+  int32_t reserved;
+  double compile_ms; /**< 0 unless origin is KILN_ORIGIN_COMPILED */
+} kiln_kernel_info;
+
+static inline kiln_kernel_info kiln_kernel_info_init(void) {
+  kiln_kernel_info info = {sizeof(kiln_kernel_info), 0, 0, NULL, NULL, NULL, 0, 0, 0, 0, 0.0};
+  return info;
+}
+
+/** Fills in struct_size bytes, as kiln_runtime_stats() does. */
+KILN_API kiln_status kiln_forward_info(const kiln_forward_kernel* kernel, kiln_kernel_info* info);
+KILN_API kiln_status kiln_decode_info(const kiln_decode_kernel* kernel, kiln_kernel_info* info);
 
 #ifdef __cplusplus
 }

@@ -49,6 +49,8 @@ struct KILN_API Options {
   /// Reads a JSON object whose keys are the members above. Unknown keys and bad values are errors.
   static Options from_file(const std::filesystem::path& path);
   static Options from_json(std::string_view text, std::string_view origin = "options");
+  /// Sets one member by its name in JSON to a value written as its variable takes it: set("jit", "off").
+  void set(std::string_view key, std::string_view text);
   /// Lets KILN_* override what is set here. A bad value is an error; an unknown KILN_* name is a
   /// warning with the nearest known name.
   void apply_environment();

@@ -44,6 +44,7 @@ struct KernelInfo {
 };
 
 namespace detail {
+class BackgroundJobs;
 class LoadedKernel;
 class RuntimeState;
 }  // namespace detail
@@ -83,6 +84,31 @@ struct Progress {
 };
 using ProgressCallback = std::function<void(const Progress&)>;
 
+/// Kernels being made ready in the background, by Runtime::prepare_async(). Destroying it cancels what is not done and
+/// waits until the threads have stopped; it keeps alive what it needs of its Runtime. All members but the moves may be
+/// called from many threads at once.
+class KILN_API Preparation {
+ public:
+  Preparation(Preparation&& other) noexcept;
+  Preparation& operator=(Preparation&& other) noexcept;
+  ~Preparation();
+
+  /// Waits until every kernel was made ready or given up. Throws the first failure, or Error(cancelled) if there was
+  /// none but cancel() left kernels unmade. The progress callback is not called any more when it returns.
+  void wait() const;
+  /// Whether wait() would return, or throw, at once.
+  [[nodiscard]] bool done() const noexcept;
+  /// Asks for a stop and returns. Kernels not begun are dropped, compiles that run end within a fraction of a second
+  /// (an NVRTC without nvrtcSetFlowCallback finishes them first); what is ready stays. A call elsewhere that waits for
+  /// the same kernel is not cancelled: it makes the kernel itself.
+  void cancel() const noexcept;
+
+ private:
+  friend class Runtime;
+  explicit Preparation(std::unique_ptr<detail::BackgroundJobs> jobs);
+  std::unique_ptr<detail::BackgroundJobs> jobs_;
+};
+
 /// Counters since the Runtime was made.
 struct Stats {
   std::uint64_t memory_hits = 0;
@@ -96,7 +122,7 @@ struct Stats {
 
 /// Finds, builds and keeps kernels for one device. Make one per device and keep it; all members may
 /// be called from many threads at once. It works in the caller's current CUDA context and never
-/// changes it.
+/// changes it. In a child made by fork() every call is an Error(cuda). docs/EMBEDDING.md says more.
 class KILN_API Runtime {
  public:
   explicit Runtime(const Options& options = Options::from_environment());
@@ -113,8 +139,15 @@ class KILN_API Runtime {
   void launch(const AttentionConfig& config, Stream stream, const ForwardArgs& args) const;
   void launch(const AttentionConfig& config, Stream stream, const DecodeArgs& args) const;
 
-  /// Makes all of these ready, compiling in parallel. `progress` is called from this thread.
+  /// Makes all of these ready, compiling in parallel, those first that take longest. One that fails does not stop the
+  /// others; the first failure is thrown when all have ended. May be called while a stream is being captured.
+  /// `progress` is called from this thread, with `done` growing; if it throws, the rest is dropped and that is thrown.
   void prepare(std::span<const KernelRequest> requests, const ProgressCallback& progress = {}) const;
+
+  /// The same without waiting for it. `progress` is called from a thread of Kiln's own, one call at a time. It may call
+  /// cancel(), but not wait().
+  [[nodiscard]] Preparation prepare_async(std::span<const KernelRequest> requests,
+                                          ProgressCallback progress = {}) const;
 
   [[nodiscard]] Stats stats() const;
 

@@ -53,6 +53,7 @@ Builder::Builder(const Options& options, base::Logger log)
       log_(std::move(log)),
       templates_(options.template_dir),
       environment_options_(jit::environment_options()),
+      search_places_(jit::search_places(options.nvrtc_path)),
       precompiled_(precompiled_store(options, log_)),
       disk_(disk_store(options, log_)) {
   for (const auto& option : environment_options_) {
@@ -73,17 +74,19 @@ Blueprint Builder::blueprint(const plan::KernelConfig& config) const {
   return out;
 }
 
-Built Builder::find_or_compile(const plan::KernelConfig& config, const std::function<void()>& before_compile) const {
+Built Builder::find_or_compile(const plan::KernelConfig& config, const std::function<void()>& before_compile,
+                               const std::stop_token& stop) const {
   const auto plan = blueprint(config);
   if (auto found = find(plan)) return std::move(*found);
   if (!options_.jit) fail_missing(config, plan);
   if (before_compile) before_compile();
-  if (!disk_) return {.entry = compile(config, plan, nullptr), .origin = Origin::compiled};
+  if (stop.stop_requested()) base::fail(ErrorCode::cancelled, "the compile of {} was cancelled", plan.source.name);
+  if (!disk_) return {.entry = compile(config, plan, nullptr, stop), .origin = Origin::compiled};
 
-  const auto lock = disk_->lock(cache::build_id(plan.kernel_id, compiler()->identity()), kLockPatience);
+  const auto lock = disk_->lock(cache::build_id(plan.kernel_id, compiler()->identity()), kLockPatience, stop);
   // Whoever held the lock before us most likely built this very kernel.
   if (auto found = find(plan)) return std::move(*found);
-  Built built{.entry = compile(config, plan, nullptr), .origin = Origin::compiled};
+  Built built{.entry = compile(config, plan, nullptr, stop), .origin = Origin::compiled};
   disk_->publish(built.entry);
   return built;
 }
@@ -104,14 +107,15 @@ std::optional<Built> Builder::find(const Blueprint& plan) const {
 }
 
 cache::Entry Builder::compile(const plan::KernelConfig& config, std::string* log) const {
-  return compile(config, blueprint(config), log);
+  return compile(config, blueprint(config), log, {});
 }
 
-cache::Entry Builder::compile(const plan::KernelConfig& config, const Blueprint& plan, std::string* log) const {
+cache::Entry Builder::compile(const plan::KernelConfig& config, const Blueprint& plan, std::string* log,
+                              const std::stop_token& stop) const {
   const auto nvrtc = compiler();
   check_target(*nvrtc, config.capability, plan.target);
   log_.info("compiling {}", plan.source.name);
-  auto binary = nvrtc->compile(plan.source.text, plan.source.name, plan.source.entry, plan.options);
+  auto binary = nvrtc->compile(plan.source.text, plan.source.name, plan.source.entry, plan.options, stop);
   const auto spills = binary.resources.spill_bytes();
   log_.info("compiled {} in {:.0f} ms: {} registers, {} bytes spilled", plan.source.name, binary.compile_ms,
             binary.resources.registers, spills);
@@ -131,7 +135,7 @@ cache::Entry Builder::compile(const plan::KernelConfig& config, const Blueprint&
 }
 
 std::optional<jit::CompilerFile> Builder::compiler_file() const {
-  std::call_once(find_once_, [this] { compiler_file_ = jit::find_compiler(options_.nvrtc_path, &searched_); });
+  std::call_once(find_once_, [this] { compiler_file_ = jit::search_compiler(search_places_, &searched_); });
   return compiler_file_;
 }
 

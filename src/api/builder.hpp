@@ -5,6 +5,7 @@
 #include "cache/entry.hpp"
 #include "codegen/render.hpp"
 #include "jit/compiler.hpp"
+#include "jit/compiler_search.hpp"
 #include "plan/kernel_config.hpp"
 
 #include <kiln/options.hpp>
@@ -13,6 +14,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -40,9 +42,10 @@ class Builder {
   [[nodiscard]] Blueprint blueprint(const plan::KernelConfig& config) const;
 
   /// Looks the kernel up and compiles it if it must. `before_compile` is called just before that, and
-  /// may throw to forbid it.
+  /// may throw to forbid it. Error(cancelled) if a stop is asked for before it is compiled.
   [[nodiscard]] Built find_or_compile(const plan::KernelConfig& config,
-                                      const std::function<void()>& before_compile = {}) const;
+                                      const std::function<void()>& before_compile = {},
+                                      const std::stop_token& stop = {}) const;
   /// Compiles whatever is kept where, and keeps nothing: what the tuner and `kiln compile` want.
   [[nodiscard]] cache::Entry compile(const plan::KernelConfig& config, std::string* log = nullptr) const;
 
@@ -54,8 +57,8 @@ class Builder {
  private:
   [[nodiscard]] std::shared_ptr<const jit::Compiler> compiler() const;
   [[nodiscard]] std::string target_for(int capability) const;
-  [[nodiscard]] cache::Entry compile(const plan::KernelConfig& config, const Blueprint& blueprint,
-                                     std::string* log) const;
+  [[nodiscard]] cache::Entry compile(const plan::KernelConfig& config, const Blueprint& blueprint, std::string* log,
+                                     const std::stop_token& stop) const;
   [[nodiscard]] std::optional<Built> find(const Blueprint& blueprint) const;
   [[noreturn]] void fail_missing(const plan::KernelConfig& config, const Blueprint& blueprint) const;
 
@@ -63,6 +66,7 @@ class Builder {
   base::Logger log_;
   codegen::TemplateStore templates_;
   std::vector<std::string> environment_options_;  ///< variables that change what NVRTC makes
+  jit::SearchPlaces search_places_;               ///< where NVRTC is looked for, as the environment said at first
   std::optional<cache::DiskStore> precompiled_;
   std::optional<cache::DiskStore> disk_;
 

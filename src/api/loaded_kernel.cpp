@@ -35,6 +35,8 @@ void LoadedKernel::launch(Stream stream, const ForwardArgs& args) const {
   const auto& attention = config_.request.config;
   api::check(attention, args);
   if (args.batch == 0 || args.len_q == 0) return;  // nothing to write
+  const auto schedule = device::forward_schedule(args.batch, args.heads_q, args.heads_kv, args.len_q, args.len_k,
+                                                 config_.tiling.tile_m, attention.head_dim_qk, attention.head_dim_v);
   const device::ForwardParams params{
       .q = args.q.data,
       .k = args.k.data,
@@ -54,10 +56,8 @@ void LoadedKernel::launch(Stream stream, const ForwardArgs& args) const {
       .window_left = args.window_left,
       .window_right = args.window_right,
       .scale_log2 = scale_log2(args.scale, attention.head_dim_qk),
-      .reserved = 0,
+      .bundle = schedule.bundle,
   };
-  const auto schedule = device::forward_schedule(args.batch, args.heads_q, args.heads_kv, args.len_q, args.len_k,
-                                                 config_.tiling.tile_m, attention.head_dim_qk, attention.head_dim_v);
   module_->launch(shape_of(config_, schedule.blocks()), stream, &params);
   count_launch();
 }

@@ -2,6 +2,7 @@
 #include "base/files.hpp"
 #include "base/json.hpp"
 #include "base/log.hpp"
+#include "base/printable.hpp"
 
 #include <kiln/options.hpp>
 
@@ -50,7 +51,8 @@ constexpr std::array<std::string_view, 6> kLevels = {"trace", "debug", "info", "
 LogLevel parse_level(std::string_view text, std::string_view where) {
   const auto* found = std::ranges::find(kLevels, text);
   if (found == kLevels.end()) {
-    base::fail(ErrorCode::invalid_argument, "{}: \"{}\" is not one of {}", where, text, fmt::join(kLevels, ", "));
+    base::fail(ErrorCode::invalid_argument, "{}: \"{}\" is not one of {}", where, base::printable(text),
+               fmt::join(kLevels, ", "));
   }
   return static_cast<LogLevel>(found - kLevels.begin());
 }
@@ -58,21 +60,21 @@ LogLevel parse_level(std::string_view text, std::string_view where) {
 bool parse_flag(std::string_view text, std::string_view where) {
   if (text == "on" || text == "1" || text == "true") return true;
   if (text == "off" || text == "0" || text == "false") return false;
-  base::fail(ErrorCode::invalid_argument, "{}: \"{}\" is neither on nor off", where, text);
+  base::fail(ErrorCode::invalid_argument, "{}: \"{}\" is neither on nor off", where, base::printable(text));
 }
 
 int parse_int(std::string_view text, const Setting& setting, std::string_view where) {
   int value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc{} || end != text.data() + text.size() || value < setting.least || value > setting.most) {
-    base::fail(ErrorCode::invalid_argument, "{}: \"{}\" is not a whole number from {} to {}", where, text,
-               setting.least, setting.most);
+    base::fail(ErrorCode::invalid_argument, "{}: \"{}\" is not a whole number from {} to {}", where,
+               base::printable(text), setting.least, setting.most);
   }
   return value;
 }
 
-void set_from_text(Options& options, const Setting& setting, std::string_view text) {
-  const auto where = setting.variable;
+/// `where`: what the text was given as, for messages.
+void set_from_text(Options& options, const Setting& setting, std::string_view text, std::string_view where) {
   if (const auto* number = std::get_if<int Options::*>(&setting.member)) {
     options.** number = parse_int(text, setting, where);
   } else if (const auto* flag = std::get_if<bool Options::*>(&setting.member)) {
@@ -129,7 +131,7 @@ Options Options::from_environment() {
 
 void Options::apply_environment() {
   for (const auto& setting : kSettings) {
-    if (const char* text = std::getenv(setting.variable.data())) set_from_text(*this, setting, text);
+    if (const char* text = std::getenv(setting.variable.data())) set_from_text(*this, setting, text, setting.variable);
   }
   const auto known = names_of(&Setting::variable);
   const base::Logger logger(log_level, log);
@@ -138,6 +140,16 @@ void Options::apply_environment() {
     logger.warning("{} is not a variable Kiln knows{}", name,
                    nearest.empty() ? "" : fmt::format("; did you mean {}?", nearest));
   }
+}
+
+void Options::set(std::string_view key, std::string_view text) {
+  const auto* found = std::ranges::find(kSettings, key, &Setting::key);
+  if (found != kSettings.end()) return set_from_text(*this, *found, text, key);
+  const auto known = names_of(&Setting::key);
+  const auto nearest = base::nearest_name(key, known);
+  base::fail(ErrorCode::invalid_argument, "the option '{}' is not known: {}", base::printable(key),
+             nearest.empty() ? fmt::format("known are {}", fmt::join(known, ", "))
+                             : fmt::format("did you mean '{}'?", nearest));
 }
 
 Options Options::from_json(std::string_view text, std::string_view origin) {

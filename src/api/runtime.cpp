@@ -1,3 +1,4 @@
+#include "api/background_jobs.hpp"
 #include "api/loaded_kernel.hpp"
 #include "api/runtime_state.hpp"
 
@@ -14,7 +15,7 @@ void DecodeKernel::launch(Stream stream, const DecodeArgs& args) const { kernel_
 std::size_t DecodeKernel::workspace_bytes(const DecodeArgs& args) const { return kernel_->workspace_bytes(args); }
 const KernelInfo& DecodeKernel::info() const { return kernel_->info(); }
 
-Runtime::Runtime(const Options& options) : state_(std::make_shared<detail::RuntimeState>(options)) {}
+Runtime::Runtime(const Options& options) : state_(detail::RuntimeState::make(options)) {}
 
 ForwardKernel Runtime::forward(const AttentionConfig& config) const {
   return ForwardKernel(state_->get({KernelKind::forward, config}, nullptr));
@@ -34,6 +35,25 @@ void Runtime::launch(const AttentionConfig& config, Stream stream, const DecodeA
 
 void Runtime::prepare(std::span<const KernelRequest> requests, const ProgressCallback& progress) const {
   state_->prepare(requests, progress);
+}
+
+Preparation Runtime::prepare_async(std::span<const KernelRequest> requests, ProgressCallback progress) const {
+  return Preparation(state_->prepare_async(requests, std::move(progress)));
+}
+
+Preparation::Preparation(std::unique_ptr<detail::BackgroundJobs> jobs) : jobs_(std::move(jobs)) {}
+Preparation::Preparation(Preparation&&) noexcept = default;
+Preparation& Preparation::operator=(Preparation&&) noexcept = default;
+Preparation::~Preparation() = default;
+
+void Preparation::wait() const {
+  if (jobs_) jobs_->wait();
+}
+
+bool Preparation::done() const noexcept { return !jobs_ || jobs_->done(); }
+
+void Preparation::cancel() const noexcept {
+  if (jobs_) jobs_->cancel();
 }
 
 Stats Runtime::stats() const { return state_->stats(); }

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
 #include <set>
 
 namespace kiln::detail {
@@ -50,24 +51,31 @@ RuntimeState::RuntimeState(const Options& options)
       tuned_(plan::tuned_table(options.tuned_dir, device_info_.capability)),
       builder_(options, log_) {}
 
-const RuntimeState::KernelPtr& RuntimeState::get(const KernelRequest& request, Stream stream) {
-  if (const auto* kernel = kernels_.find(request)) {
-    counters_->memory_hits.add();
-    return *kernel;
-  }
-  for (;;) {
-    try {
-      return kernels_.get_or_build(request, [&] { return load(request, stream); });
-    } catch (const Error& error) {
-      // The thread whose build we waited for was capturing; that does not forbid it to us.
-      if (error.code() != ErrorCode::capturing || is_capturing(stream)) throw;
-    }
-  }
+std::shared_ptr<RuntimeState> RuntimeState::make(const Options& options) {
+  return {new RuntimeState(options), [](const RuntimeState* state) {
+            // In a forked child the locks in it may be held by threads that are not there: it can't be taken apart.
+            if (!state->driver_->forked()) delete state;
+          }};
 }
 
-RuntimeState::KernelPtr RuntimeState::load(const KernelRequest& request, Stream stream) const {
+const RuntimeState::KernelPtr& RuntimeState::get(const KernelRequest& request, Stream stream) {
+  driver_->check_not_forked();  // before any lock
+  if (const auto* kernel = kernels_.find(request)) {
+    counters_->memory_hits.add();
+    return kernel->mine();
+  }
+  return build(request, stream, {});
+}
+
+const RuntimeState::KernelPtr& RuntimeState::build(const KernelRequest& request, Stream stream,
+                                                   const std::stop_token& stop) {
+  return kernels_.get_or_build(request, [&] { return KernelShares(load(request, stream, stop)); }, stop).mine();
+}
+
+RuntimeState::KernelPtr RuntimeState::load(const KernelRequest& request, Stream stream,
+                                           const std::stop_token& stop) const {
   const auto config = plan::plan(request, device_info_, tuned_);
-  const auto built = builder_.find_or_compile(config, [&] { fail_if_capturing(request, stream); });
+  const auto built = builder_.find_or_compile(config, [&] { fail_if_capturing(request, stream); }, stop);
   const auto& entry = built.entry;
   const bool compiled = built.origin == Origin::compiled;
   if (compiled) {
@@ -102,13 +110,34 @@ void RuntimeState::fail_if_capturing(const KernelRequest& request, Stream stream
              plan::to_string(request.kind), to_string(request.config));
 }
 
-void RuntimeState::prepare(std::span<const KernelRequest> requests, const ProgressCallback& progress) {
+/// One for each distinct request, those that take longest first: a long one begun last would keep one core busy while
+/// the others are idle.
+std::vector<api::Job> RuntimeState::jobs(std::span<const KernelRequest> requests, const std::stop_token& stop) {
   const std::set<KernelRequest> distinct(requests.begin(), requests.end());
+  std::vector<KernelRequest> ordered(distinct.begin(), distinct.end());
+  std::ranges::stable_sort(ordered, std::greater{}, plan::compile_weight);
   std::vector<api::Job> jobs;
-  for (const auto& request : distinct) {
-    jobs.emplace_back([this, request] { static_cast<void>(get(request, nullptr)); });
+  jobs.reserve(ordered.size());
+  for (const auto& request : ordered) {
+    jobs.emplace_back([self = shared_from_this(), request, stop] {
+      if (self->kernels_.find(request) == nullptr) static_cast<void>(self->build(request, nullptr, stop));
+    });
   }
-  api::run_jobs(jobs, api::job_limit(compile_jobs_), progress);
+  return jobs;
+}
+
+void RuntimeState::prepare(std::span<const KernelRequest> requests, const ProgressCallback& progress) {
+  driver_->check_not_forked();
+  const std::stop_source stop;
+  api::run_jobs(jobs(requests, stop.get_token()), api::job_limit(compile_jobs_), progress, stop);
+}
+
+std::unique_ptr<BackgroundJobs> RuntimeState::prepare_async(std::span<const KernelRequest> requests,
+                                                            ProgressCallback progress) {
+  driver_->check_not_forked();
+  const std::stop_source stop;
+  return std::make_unique<BackgroundJobs>(jobs(requests, stop.get_token()), api::job_limit(compile_jobs_),
+                                          std::move(progress), stop);
 }
 
 Stats RuntimeState::stats() const {

@@ -1,6 +1,8 @@
 #pragma once
 
+#include "api/background_jobs.hpp"
 #include "api/builder.hpp"
+#include "api/kernel_shares.hpp"
 #include "api/loaded_kernel.hpp"
 #include "base/log.hpp"
 #include "cache/memory_cache.hpp"
@@ -10,6 +12,7 @@
 #include <kiln/runtime.hpp>
 
 #include <memory>
+#include <stop_token>
 
 namespace kiln::detail {
 
@@ -19,8 +22,9 @@ struct RequestHash {
 
 /// What a Runtime is made of. A request goes: plan → find or compile → load, once, and is then served
 /// from memory.
-class RuntimeState {
+class RuntimeState : public std::enable_shared_from_this<RuntimeState> {
  public:
+  static std::shared_ptr<RuntimeState> make(const Options& options);
   explicit RuntimeState(const Options& options);
 
   using KernelPtr = std::shared_ptr<const LoadedKernel>;
@@ -28,10 +32,14 @@ class RuntimeState {
   /// The result lives as long as this.
   const KernelPtr& get(const KernelRequest& request, Stream stream);
   void prepare(std::span<const KernelRequest> requests, const ProgressCallback& progress);
+  [[nodiscard]] std::unique_ptr<BackgroundJobs> prepare_async(std::span<const KernelRequest> requests,
+                                                              ProgressCallback progress);
   [[nodiscard]] Stats stats() const;
 
  private:
-  [[nodiscard]] KernelPtr load(const KernelRequest& request, Stream stream) const;
+  [[nodiscard]] const KernelPtr& build(const KernelRequest& request, Stream stream, const std::stop_token& stop);
+  [[nodiscard]] KernelPtr load(const KernelRequest& request, Stream stream, const std::stop_token& stop) const;
+  [[nodiscard]] std::vector<api::Job> jobs(std::span<const KernelRequest> requests, const std::stop_token& stop);
   [[nodiscard]] bool is_capturing(Stream stream) const;
   void fail_if_capturing(const KernelRequest& request, Stream stream) const;
 
@@ -43,7 +51,7 @@ class RuntimeState {
   plan::TunedTable tuned_;
   api::Builder builder_;
   std::shared_ptr<Counters> counters_ = std::make_shared<Counters>();
-  cache::MemoryCache<KernelRequest, KernelPtr, RequestHash> kernels_;
+  cache::MemoryCache<KernelRequest, KernelShares, RequestHash> kernels_;
 };
 
 }  // namespace kiln::detail

@@ -1,4 +1,3 @@
-#include <kiln/kiln.h>
 #include <kiln/version.hpp>
 
 #define KILN_TEXT_OF(x) #x
@@ -11,5 +10,3 @@ const char* version() noexcept {
 }
 
 }  // namespace kiln
-
-const char* kiln_version(void) { return kiln::version(); }

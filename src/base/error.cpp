@@ -18,6 +18,8 @@ const char* to_string(ErrorCode code) noexcept {
       return "cuda";
     case ErrorCode::io:
       return "io";
+    case ErrorCode::cancelled:
+      return "cancelled";
   }
   return "unknown";
 }

@@ -7,11 +7,18 @@
 
 namespace kiln::base {
 
+/// A small number that each thread keeps, to spread threads over shards by.
+inline std::size_t thread_number() noexcept {
+  static std::atomic<std::size_t> threads = 0;
+  thread_local const std::size_t mine = threads.fetch_add(1, std::memory_order_relaxed);
+  return mine;
+}
+
 /// Counts from many threads at once without their taking turns at one cache line. Reading sums.
 class ShardedCounter {
  public:
   void add(std::uint64_t amount = 1) noexcept {
-    shards_[shard_of_thread()].count.fetch_add(amount, std::memory_order_relaxed);
+    shards_[thread_number() % kShards].count.fetch_add(amount, std::memory_order_relaxed);
   }
 
   [[nodiscard]] std::uint64_t sum() const noexcept {
@@ -27,12 +34,6 @@ class ShardedCounter {
   struct alignas(kCacheLineBytes) Shard {
     std::atomic<std::uint64_t> count = 0;
   };
-
-  static std::size_t shard_of_thread() noexcept {
-    static std::atomic<std::size_t> threads = 0;
-    thread_local const std::size_t mine = threads.fetch_add(1, std::memory_order_relaxed) % kShards;
-    return mine;
-  }
 
   std::array<Shard, kShards> shards_;
 };

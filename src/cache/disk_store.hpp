@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -56,8 +57,10 @@ class DiskStore {
 
   /// Waits for the lock of one build, at most `patience`; after that, or where locks don't work,
   /// returns one not held, with a warning, and the caller builds anyway. Never held, and no warning,
-  /// where nothing can be published: an empty root or a read-only store.
-  [[nodiscard]] BuildLock lock(std::string_view build_id, std::chrono::milliseconds patience) const;
+  /// where nothing can be published: an empty root or a read-only store. Error(cancelled) if a stop is asked for
+  /// meanwhile.
+  [[nodiscard]] BuildLock lock(std::string_view build_id, std::chrono::milliseconds patience,
+                               const std::stop_token& stop = {}) const;
   /// Writes a temporary file, syncs it and renames it into place. False, with a warning, on failure.
   bool publish(const Entry& entry) const;
 

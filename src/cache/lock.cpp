@@ -1,5 +1,6 @@
 #include "cache/lock.hpp"
 
+#include "base/fail.hpp"
 #include "cache/disk_store.hpp"
 
 #include <algorithm>
@@ -70,13 +71,14 @@ off_t lock_offset(std::string_view build_id) {
 }
 
 /// 0 once locked; EAGAIN when the patience is at its end; else why locks don't work here.
-int lock_within(int file, off_t offset, milliseconds patience) {
+int lock_within(int file, off_t offset, milliseconds patience, const std::stop_token& stop) {
   constexpr milliseconds kLongestPause{20};
   const Clock::time_point start = Clock::now();
   for (milliseconds pause{1};; pause = std::min(2 * pause, kLongestPause)) {
     const int error = try_lock(file, offset);
     if (error == 0) return 0;
     if (error != EAGAIN && error != EACCES && error != EINTR) return error;
+    if (stop.stop_requested()) base::fail(ErrorCode::cancelled, "the wait for another process's build was cancelled");
     const auto waited = std::chrono::duration_cast<milliseconds>(Clock::now() - start);
     if (waited >= patience) return EAGAIN;
     std::this_thread::sleep_for(std::min(pause, patience - waited));
@@ -121,7 +123,7 @@ void BuildLock::release() noexcept {
   file_.close();
 }
 
-BuildLock DiskStore::lock(std::string_view build_id, milliseconds patience) const {
+BuildLock DiskStore::lock(std::string_view build_id, milliseconds patience, const std::stop_token& stop) const {
   if (root_.empty() || access_ == Access::read_only || !is_id(build_id)) return {};
   const std::filesystem::path folder = version_folder();
   std::filesystem::path lock_file = folder;
@@ -132,7 +134,7 @@ BuildLock DiskStore::lock(std::string_view build_id, milliseconds patience) cons
     file = base::FileDescriptor(::open(lock_file.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
     if (!file.valid()) error = {errno, "open"};
   }
-  if (!error) error = {lock_within(file.get(), lock_offset(build_id), patience), "lock"};
+  if (!error) error = {lock_within(file.get(), lock_offset(build_id), patience, stop), "lock"};
   if (!error) return BuildLock(std::move(file));
   if (error.error == EAGAIN) {
     log_.warning("another process has been building {} for over {} ms (lock {}): building it as well",

@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <stop_token>
 #include <thread>
 #include <unordered_map>
 #include <utility>
@@ -40,28 +41,19 @@ class MemoryCache {
 
   /// The value, made by `build()` if there is none. One thread builds, others that ask meanwhile wait
   /// and get the same value or the same exception. A build that failed is forgotten: the next ask tries
-  /// again. Error(unsupported) if a build asks for the very key that it builds.
+  /// again. If it failed by what concerns its own thread only, Error(capturing) or Error(cancelled), one of those that
+  /// waited builds instead. Error(unsupported) if a build asks for the very key that it builds; Error(cancelled) if a
+  /// stop is asked for while this thread waits for another's build.
   template <class Build>
-  const Value& get_or_build(const Key& key, Build&& build) {
-    if (const Value* found = find(key)) return *found;
-    std::unique_lock lock(mutex_);
-    if (const Value* found = find(key)) return *found;
-    if (const auto other = flights_.find(key); other != flights_.end()) return wait(lock, other->second);
-    const auto flight = std::make_shared<Flight>();
-    flights_.emplace(key, flight);
-    lock.unlock();
-    std::unique_ptr<Node> node;
-    try {
-      node.reset(new Node{spread(key), key, std::forward<Build>(build)()});
-      lock.lock();
-      flight->value = &insert(std::move(node))->value;
-    } catch (...) {
-      if (!lock.owns_lock()) lock.lock();
-      flight->failure = std::current_exception();
+  const Value& get_or_build(const Key& key, Build&& build, const std::stop_token& stop = {}) {
+    for (;;) {
+      if (const Value* found = find(key)) return *found;
+      std::unique_lock lock(mutex_);
+      if (const Value* found = find(key)) return *found;
+      const auto other = flights_.find(key);
+      if (other == flights_.end()) return build_here(lock, key, std::forward<Build>(build));
+      if (const Value* landed = wait(lock, other->second, stop)) return *landed;
     }
-    flights_.erase(key);
-    flight->landed.notify_all();
-    return flight->result();
   }
 
   [[nodiscard]] std::size_t size() const {
@@ -99,14 +91,11 @@ class MemoryCache {
     int shift;
   };
 
-  /// A build under way, and how it ended.
+  /// A build under way, and how it ended. Over without a value or a failure, it was given up.
   struct Flight {
-    const Value& result() const {
-      if (failure) std::rethrow_exception(failure);
-      return *value;
-    }
-    std::condition_variable landed;
+    std::condition_variable_any landed;
     std::thread::id builder = std::this_thread::get_id();
+    bool over = false;
     const Value* value = nullptr;
     std::exception_ptr failure;
   };
@@ -114,12 +103,43 @@ class MemoryCache {
   /// Fibonacci hashing: a hash that is the number itself would leave the upper bits empty.
   static std::uint64_t spread(const Key& key) { return std::uint64_t{Hash{}(key)} * 0x9e3779b97f4a7c15U; }
 
-  static const Value& wait(std::unique_lock<std::mutex>& lock, std::shared_ptr<Flight> flight) {
+  /// Null if the build was given up.
+  static const Value* wait(std::unique_lock<std::mutex>& lock, std::shared_ptr<Flight> flight,
+                           const std::stop_token& stop) {
     if (flight->builder == std::this_thread::get_id()) {
       base::fail(ErrorCode::unsupported, "building a value asked for that same value: it would wait for ever");
     }
-    flight->landed.wait(lock, [&] { return flight->value != nullptr || flight->failure != nullptr; });
-    return flight->result();
+    if (!flight->landed.wait(lock, stop, [&] { return flight->over; })) {
+      base::fail(ErrorCode::cancelled, "the wait for another thread's build was cancelled");
+    }
+    if (flight->failure) std::rethrow_exception(flight->failure);
+    return flight->value;
+  }
+
+  template <class Build>
+  const Value& build_here(std::unique_lock<std::mutex>& lock, const Key& key, Build&& build) {
+    const auto flight = std::make_shared<Flight>();
+    flights_.emplace(key, flight);
+    lock.unlock();
+    std::exception_ptr failure;
+    bool builders_own = false;
+    try {
+      std::unique_ptr<Node> node(new Node{spread(key), key, std::forward<Build>(build)()});
+      lock.lock();
+      flight->value = &insert(std::move(node))->value;
+    } catch (const Error& error) {
+      failure = std::current_exception();
+      builders_own = error.code() == ErrorCode::capturing || error.code() == ErrorCode::cancelled;
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    if (!lock.owns_lock()) lock.lock();
+    flight->over = true;
+    if (!builders_own) flight->failure = failure;
+    flights_.erase(key);
+    flight->landed.notify_all();
+    if (failure) std::rethrow_exception(failure);
+    return *flight->value;
   }
 
   const Node* insert(std::unique_ptr<const Node> node) {

@@ -32,6 +32,8 @@ ExitCode exit_code(ErrorCode code, const Options& options) {
       return ExitCode::cuda;
     case ErrorCode::io:
       return ExitCode::io;
+    case ErrorCode::cancelled:
+      return ExitCode::interrupted;
   }
   return ExitCode::wrong;
 }

@@ -10,6 +10,9 @@ const char* advice(CUresult result) {
   switch (result) {
     case CUDA_ERROR_OUT_OF_MEMORY:
       return "the GPU's memory is used up: free some, or look for another process on it with nvidia-smi";
+    case CUDA_ERROR_NOT_INITIALIZED:
+      return "CUDA does not survive fork(): if this process was forked after its parent had started the driver, fork "
+             "before, or start it by exec (in Python: multiprocessing's spawn)";
     case CUDA_ERROR_DEINITIALIZED:
       return "the driver has shut down: the process is exiting";
     case CUDA_ERROR_STUB_LIBRARY:

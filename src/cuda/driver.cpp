@@ -18,6 +18,12 @@ std::shared_ptr<const Driver> Driver::load(const std::optional<std::filesystem::
 Driver::Driver(std::unique_ptr<const DriverFunctions> functions) : functions_(std::move(functions)) {}
 Driver::~Driver() = default;
 
+void Driver::fail_forked() {
+  base::fail(ErrorCode::cuda,
+             "CUDA does not survive fork(): this process was forked after its parent made the Runtime. Fork first and "
+             "make the Runtime in the child, or start the child by exec (in Python: multiprocessing's spawn)");
+}
+
 int Driver::device_count() const {
   int count = 0;
   check(functions_->cuDeviceGetCount(&count), "counting CUDA devices", *functions_);

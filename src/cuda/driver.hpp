@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/fork_guard.hpp"
 #include "plan/device_info.hpp"
 
 #include <kiln/runtime.hpp>
@@ -36,7 +37,18 @@ class Driver {
 
   [[nodiscard]] const DriverFunctions& functions() const noexcept { return *functions_; }
 
+  /// Whether this process was forked off the one that loaded the driver. Nothing of it may be used then: its threads
+  /// stayed behind, and its locks may be held for ever.
+  [[nodiscard]] bool forked() const noexcept { return fork_guard_.forked(); }
+  /// Error(cuda), saying so, if it was.
+  void check_not_forked() const {
+    if (forked()) fail_forked();
+  }
+
  private:
+  [[noreturn]] static void fail_forked();
+
+  base::ForkGuard fork_guard_;
   std::unique_ptr<const DriverFunctions> functions_;
 };
 

@@ -21,8 +21,9 @@ int checked_version(const base::DynamicLibrary& library) {
   decltype(&::cuDriverGetVersion) get_version = nullptr;
   resolve(library, "cuDriverGetVersion", get_version);
   int version = 0;
-  get_version(&version);
-  if (version < kOldestDriver || library.symbol("cuLibraryLoadData") == nullptr) {
+  // Where even this fails, as it may in a forked process, cuInit() will say why.
+  const bool known = get_version(&version) == CUDA_SUCCESS;
+  if ((known && version < kOldestDriver) || library.symbol("cuLibraryLoadData") == nullptr) {
     base::fail(
         ErrorCode::cuda,
         "the NVIDIA driver at {} supports CUDA {}; Kiln needs {} or newer (cuLibraryLoadData): update the driver "

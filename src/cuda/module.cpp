@@ -82,11 +82,13 @@ Module::Module(std::shared_ptr<const Driver> driver, std::span<const std::byte> 
 }
 
 Module::~Module() {
+  if (driver_->forked()) return;  // it is the parent's
   // At the process's end the driver may be gone before us; then there is nothing left to unload.
   driver_->functions().cuLibraryUnload(static_cast<CUlibrary>(library_));
 }
 
 void Module::launch(const LaunchShape& shape, Stream stream, const void* params) const {
+  driver_->check_not_forked();
   const DriverFunctions& functions = driver_->functions();
   CUdevice current = 0;
   if (const CUresult result = functions.cuCtxGetDevice(&current); result != CUDA_SUCCESS || current != device_) {

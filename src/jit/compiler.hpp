@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -57,9 +58,11 @@ class Compiler {
   static std::shared_ptr<const Compiler> load(const CompilerFile& file);
   virtual ~Compiler() = default;
 
-  /// Error(compile) carrying log and options if the source does not compile.
+  /// Error(compile) carrying log and options if the source does not compile. Error(cancelled) soon after a stop is
+  /// asked for: 2 ms, up to 200 in the assembler. An NVRTC that can't be stopped comes to its end first.
   [[nodiscard]] virtual Binary compile(const std::string& source, const std::string& name, const std::string& entry,
-                                       const std::vector<std::string>& options) const = 0;
+                                       const std::vector<std::string>& options,
+                                       const std::stop_token& stop = {}) const = 0;
   /// The identity of the file it was loaded from.
   [[nodiscard]] virtual const std::string& identity() const = 0;
   [[nodiscard]] virtual std::string version() const = 0;  ///< "13.0"

@@ -196,7 +196,7 @@ std::optional<CompilerFile> search_compiler(const SearchPlaces& places, std::str
   return file;
 }
 
-std::optional<CompilerFile> find_compiler(const std::optional<fs::path>& explicit_path, std::string* searched) {
+SearchPlaces search_places(const std::optional<fs::path>& explicit_path) {
   SearchPlaces places;
   places.explicit_path = explicit_path;
   places.cuda_home = variable("CUDA_HOME");
@@ -205,7 +205,11 @@ std::optional<CompilerFile> find_compiler(const std::optional<fs::path>& explici
   places.virtual_env = variable("VIRTUAL_ENV");
   places.conda_prefix = variable("CONDA_PREFIX");
   places.home = variable("HOME");
-  return search_compiler(places, searched);
+  return places;
+}
+
+std::optional<CompilerFile> find_compiler(const std::optional<fs::path>& explicit_path, std::string* searched) {
+  return search_compiler(search_places(explicit_path), searched);
 }
 
 }  // namespace kiln::jit

@@ -20,6 +20,9 @@ struct SearchPlaces {
   std::filesystem::path root = "/";  ///< where the system's own folders are, for tests
 };
 
+/// As the environment says now.
+SearchPlaces search_places(const std::optional<std::filesystem::path>& explicit_path);
+
 /// find_compiler() with its surroundings given.
 std::optional<CompilerFile> search_compiler(const SearchPlaces& places, std::string* searched);
 

@@ -31,6 +31,7 @@ struct Functions {
   decltype(&::nvrtcGetCUBIN) cubin;
   decltype(&::nvrtcGetPTXSize) ptx_size;
   decltype(&::nvrtcGetPTX) ptx;
+  nvrtcResult (*set_flow_callback)(nvrtcProgram, int (*)(void*, void*), void*);  ///< null where this NVRTC has none
 };
 
 template <class Function>
@@ -57,7 +58,14 @@ Functions find_functions(const base::DynamicLibrary& library, const CompilerFile
   find(library, file, "nvrtcGetCUBIN", nvrtc.cubin);
   find(library, file, "nvrtcGetPTXSize", nvrtc.ptx_size);
   find(library, file, "nvrtcGetPTX", nvrtc.ptx);
+  nvrtc.set_flow_callback =
+      reinterpret_cast<decltype(Functions::set_flow_callback)>(library.symbol("nvrtcSetFlowCallback"));
   return nvrtc;
+}
+
+/// What NVRTC asks now and then, from any of its threads: 1 ends the compile.
+int must_stop(void* stop, void* /*reserved*/) {
+  return static_cast<const std::stop_token*>(stop)->stop_requested() ? 1 : 0;
 }
 
 /// A program that goes away with its scope.
@@ -73,7 +81,11 @@ class Program {
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
 
-  nvrtcResult compile(const std::vector<std::string>& options) {
+  nvrtcResult compile(const std::vector<std::string>& options, const std::stop_token& stop) {
+    if (nvrtc_.set_flow_callback != nullptr && stop.stop_possible()) {
+      // Refused, the compile only takes longer to cancel.
+      nvrtc_.set_flow_callback(program_, must_stop, const_cast<std::stop_token*>(&stop));
+    }
     std::vector<const char*> arguments;
     arguments.reserve(options.size());
     for (const std::string& option : options) arguments.push_back(option.c_str());
@@ -123,10 +135,13 @@ class NvrtcCompiler final : public Compiler {
         version_(std::move(version)) {}
 
   [[nodiscard]] Binary compile(const std::string& source, const std::string& name, const std::string& entry,
-                               const std::vector<std::string>& options) const override {
+                               const std::vector<std::string>& options, const std::stop_token& stop) const override {
     const auto start = std::chrono::steady_clock::now();
     Program program(nvrtc_, source, name);
-    const nvrtcResult result = program.compile(options);
+    const nvrtcResult result = program.compile(options, stop);
+    if (result != NVRTC_SUCCESS && stop.stop_requested()) {
+      base::fail(ErrorCode::cancelled, "the compile of {} was cancelled", name);
+    }
     Binary binary;
     binary.log = program.log();
     if (result != NVRTC_SUCCESS) fail_compile(name, nvrtc_.error_string(result), binary.log, options);

@@ -139,6 +139,15 @@ KernelConfig plan(const KernelRequest& request, const DeviceInfo& device, const 
   return with_tiling(request, device, found ? *found : reasoned_tiling(request, device));
 }
 
+int compile_weight(const KernelRequest& request) {
+  const AttentionConfig config = canonical(request).config;
+  // Code of a fixed size beside what grows with the head dims; masked steps are a loop of their own, unrolled again.
+  constexpr int kFixed = 256;
+  const int masks = (config.causal ? 1 : 0) + (config.window == Window::sliding ? 1 : 0);
+  const int kind = request.kind == KernelKind::forward ? 3 : 1;
+  return kind * (2 + masks) * (kFixed + config.head_dim_qk + config.head_dim_v);
+}
+
 int default_splits(const KernelConfig& config, const DeviceInfo& device, int batch, int heads_q, int heads_kv,
                    int max_len_k) {
   constexpr std::int64_t kMostSplits = 256;  // the merging block reads one state a split

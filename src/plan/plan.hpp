@@ -19,6 +19,10 @@ KernelConfig with_tiling(const KernelRequest& request, const DeviceInfo& device,
 Tiling reasoned_tiling(const KernelRequest& request, const DeviceInfo& device);
 std::vector<Tiling> candidate_tilings(const KernelRequest& request, const DeviceInfo& device);
 
+/// How long a kernel takes to compile, in no unit: to begin with what takes longest. Follows the compile times in
+/// bench/results/host.json.
+int compile_weight(const KernelRequest& request);
+
 /// Over how many blocks to split the keys of one (sequence, KV head) when the caller leaves it to us.
 int default_splits(const KernelConfig& config, const DeviceInfo& device, int batch, int heads_q, int heads_kv,
                    int max_len_k);

@@ -74,7 +74,7 @@ std::string file_name(int capability) { return fmt::format("sm_{}.json", capabil
 int template_version(KernelKind kind) {
   switch (kind) {
     case KernelKind::forward:
-      return 1;
+      return 2;
     case KernelKind::decode:
       return 1;
   }

@@ -143,7 +143,7 @@ class Consumer {
       multiply_qk<config::kBf16>(s, q, BlockAddresses<config::kHeadDimQk>(k_address(stage), k_lane));
       // Memory bounds this loop, not arithmetic: every tile is masked, which keeps the code short.
       apply_mask<config::kSlidingWindow>(s, lane_, t * config::kTileN + warp_key_, [&](i32, i32) { return keys_; });
-      softmax.update<true>(s, o);
+      softmax.update(s, o);
       multiply_pv<config::kBf16>(o, s, BlockAddresses<config::kHeadDimV>(v_address(stage), v_lane));
       stage = following(stage);
     }
@@ -220,19 +220,18 @@ KILN_DEVICE void publish(Smem& smem, const Softmax& softmax, const Output& o, u3
 
 /// Columns column … column + 3 of a row, over all warps of the block.
 KILN_DEVICE Piece merge_warps(const Smem& smem, i32 row, i32 column, float scale) {
-  float top = kMinusInf;
+  float top = kBeforeKeys;
 #pragma unroll
   for (i32 w = 0; w < config::kWarps; ++w) top = max(top, smem.state.m[w][row]);
-  const float origin = top == kMinusInf ? 0.0f : top;
   Vector o{};
   float weight = 0;
 #pragma unroll
   for (i32 w = 0; w < config::kWarps; ++w) {
-    const float factor = ptx::ex2_approx_ftz_f32((smem.state.m[w][row] - origin) * scale);
+    const float factor = ptx::ex2_approx_ftz_f32((smem.state.m[w][row] - top) * scale);
     weight += factor * smem.state.l[w][row];
     add_scaled(o, *reinterpret_cast<const Vector*>(&smem.state.o[w][row][column]), factor);
   }
-  return normalised(o, weight, origin * scale);
+  return normalised(o, weight, top * scale);
 }
 
 /// The same over the partial results of `working` splits of one head, in their order.

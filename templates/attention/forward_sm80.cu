@@ -53,6 +53,33 @@ inline constexpr i32 kTileRegisters =
     kRowBlocks * (kAccumulators * (kScoreBlocks + kOutputBlocks) + 4 * config::kHeadDimQk / kMmaK);
 inline constexpr bool kQInRegisters = kTileRegisters + kOtherRegisters <= kRegisters;
 
+KILN_DEVICE ForwardSchedule schedule(const ForwardParams& p) {
+  return {.m_tiles = ceil_div(p.len_q, config::kTileM),
+          .group = p.group,
+          .heads_kv = p.heads_kv,
+          .streams = p.batch * p.heads_kv,
+          .bundle = p.bundle};
+}
+
+/// The rows of Q and O that a block works on.
+struct Rows {
+  ForwardTile tile;
+
+  KILN_DEVICE i32 begin() const { return tile.m_tile * config::kTileM; }
+  KILN_DEVICE i32 count(const ForwardParams& p) const { return min(config::kTileM, p.len_q - begin()); }
+  /// The first row.
+  KILN_DEVICE const u16* q(const ForwardParams& p) const { return static_cast<const u16*>(p.q) + offset(p.q_strides); }
+  KILN_DEVICE u16* o(const ForwardParams& p) const { return static_cast<u16*>(p.o) + offset(p.o_strides); }
+  KILN_DEVICE float* lse(const ForwardParams& p) const {
+    return p.lse + (i64{tile.batch} * p.heads_q + tile.head) * p.len_q + begin();
+  }
+
+ private:
+  KILN_DEVICE i64 offset(const Strides& strides) const {
+    return tile.batch * strides.batch + tile.head * strides.head + begin() * strides.row;
+  }
+};
+
 struct alignas(128) Smem {
   union {
     u16 q[config::kTileM * config::kHeadDimQk];
@@ -60,21 +87,24 @@ struct alignas(128) Smem {
   };
   u16 k[config::kStages][config::kTileN * config::kHeadDimQk];
   u16 v[config::kStages][config::kTileN * config::kHeadDimV];
+  Rows rows;  // waits here for the end: registers are short in between
 };
 static_assert(sizeof(Smem) == config::kSmemBytes);
 static_assert(sizeof(Smem) == forward_smem_bytes(config::kHeadDimQk, config::kHeadDimV, config::kTileM, config::kTileN,
                                                  config::kStages));
 
-/// Shared addresses of the places of K and V.
+/// Shared addresses of the places of K and V, all from one register.
 struct Places {
-  u32 k_first;
-  u32 v_first;
+  static constexpr u32 kKeys = max(sizeof(Smem::q), sizeof(Smem::o));
+  static constexpr u32 kValues = kKeys + sizeof(Smem::k);
+  u32 smem;
 
-  KILN_DEVICE explicit Places(const Smem& smem)
-      : k_first(ptx::cvta_to_shared(smem.k)), v_first(ptx::cvta_to_shared(smem.v)) {}
-  KILN_DEVICE u32 k(u32 stage) const { return k_first + static_cast<u32>(stage * sizeof(Smem::k[0])); }
-  KILN_DEVICE u32 v(u32 stage) const { return v_first + static_cast<u32>(stage * sizeof(Smem::v[0])); }
-  KILN_DEVICE static u32 next(u32 stage) { return stage + 1 == config::kStages ? 0 : stage + 1; }
+  /// Of tile t. Tiles go round the places.
+  KILN_DEVICE u32 k(i32 t) const { return smem + kKeys + stage(t) * static_cast<u32>(sizeof(Smem::k[0])); }
+  KILN_DEVICE u32 v(i32 t) const { return smem + kValues + stage(t) * static_cast<u32>(sizeof(Smem::v[0])); }
+
+ private:
+  KILN_DEVICE static u32 stage(i32 t) { return static_cast<u32>(t) % config::kStages; }
 };
 
 using Scores = float[kRowBlocks][kScoreBlocks][kAccumulators];
@@ -84,70 +114,38 @@ using KeyTile = BlockAddresses<config::kHeadDimQk>;
 using ValueTile = BlockAddresses<config::kHeadDimV>;
 using Queries = QueryRows<config::kHeadDimQk, kRowBlocks, kQInRegisters>;
 
-/// What a block works on, and where it lies in memory.
-struct Tile {
-  i32 head;
-  i32 batch;
-  i32 row_begin;
-  i32 rows;  // ≤ kTileM
-  Band band;
-  TileRange keys;
-  const u16* q;  // the tile's first row
+/// The keys that a block works on: what it keeps in registers through the loop.
+struct Keys {
+  Band band;  // its row 0 is the block's first
+  TileRange tiles;
   const u16* k;  // key 0 of the KV head
   const u16* v;
-  u16* o;
 
-  KILN_DEVICE Tile(const ForwardParams& p, u32 block) {
-    const ForwardSchedule schedule = forward_schedule(p.batch, p.heads_q, p.heads_kv, p.len_q, p.len_k, config::kTileM,
-                                                      config::kHeadDimQk, config::kHeadDimV);
-    const ForwardTile tile = schedule.tile_of(block, config::kCausal);
-    head = tile.head;
-    batch = tile.batch;
-    row_begin = tile.m_tile * config::kTileM;
-    rows = min(config::kTileM, p.len_q - row_begin);
-    band = make_band(kMask, p.len_q, p.len_k, p.window_left, p.window_right);
-    keys = tile_range(band, row_begin, row_begin + rows, config::kTileN);
-    const i32 kv_head = head / p.group;
-    q = static_cast<const u16*>(p.q) + offset(p.q_strides, head) + row_begin * p.q_strides.row;
-    k = static_cast<const u16*>(p.k) + offset(p.k_strides, kv_head);
-    v = static_cast<const u16*>(p.v) + offset(p.v_strides, kv_head);
-    o = static_cast<u16*>(p.o) + offset(p.o_strides, head) + row_begin * p.o_strides.row;
-  }
+  KILN_DEVICE Keys(const ForwardParams& p, const Rows& rows)
+      : band(make_band(kMask, p.len_q, p.len_k, p.window_left, p.window_right, rows.begin())),
+        tiles(tile_range(band, rows.count(p), config::kTileN)),
+        k(static_cast<const u16*>(p.k) + offset(p, p.k_strides, rows.tile)),
+        v(static_cast<const u16*>(p.v) + offset(p, p.v_strides, rows.tile)) {}
 
  private:
-  KILN_DEVICE i64 offset(const Strides& strides, i32 of_head) const {
-    return batch * strides.batch + of_head * strides.head;
+  KILN_DEVICE static i64 offset(const ForwardParams& p, const Strides& strides, const ForwardTile& tile) {
+    return tile.batch * strides.batch + tile.head / p.group * strides.head;
   }
 };
 
-/// Copies the tiles of K and V in order, one commit group a tile.
-class KeyValueCopies {
- public:
-  KILN_DEVICE KeyValueCopies(const ForwardParams& p, const Tile& tile, const Places& places)
-      : p_(p), tile_(tile), places_(places), next_(tile.keys.begin) {}
-
-  KILN_DEVICE void start_next() {
-    if (next_ < tile_.keys.end) {
-      const u32 thread = ptx::mov_tid_x();
-      const i32 first_key = next_ * config::kTileN;
-      const i32 valid = p_.len_k - first_key;
-      TileCopy<config::kTileN, config::kHeadDimQk, kThreads>::load(
-          places_.k(stage_), tile_.k + first_key * p_.k_strides.row, p_.k_strides.row, valid, thread);
-      TileCopy<config::kTileN, config::kHeadDimV, kThreads>::load(
-          places_.v(stage_), tile_.v + first_key * p_.v_strides.row, p_.v_strides.row, valid, thread);
-    }
-    ptx::cp_async_commit_group();  // empty ones too: the waits count groups
-    ++next_;
-    stage_ = Places::next(stage_);
+/// Starts the copy of tile t of K and V: one commit group, empty if there is no such tile, since the waits count groups.
+KILN_DEVICE void start_copy(const ForwardParams& p, const Keys& keys, const Places& places, i32 t) {
+  if (t < keys.tiles.end) {
+    const u32 thread = ptx::mov_tid_x();
+    const i32 first_key = t * config::kTileN;
+    const i32 valid = p.len_k - first_key;
+    TileCopy<config::kTileN, config::kHeadDimQk, kThreads>::load(places.k(t), keys.k + first_key * p.k_strides.row,
+                                                                 p.k_strides.row, valid, thread);
+    TileCopy<config::kTileN, config::kHeadDimV, kThreads>::load(places.v(t), keys.v + first_key * p.v_strides.row,
+                                                                p.v_strides.row, valid, thread);
   }
-
- private:
-  const ForwardParams& p_;
-  const Tile& tile_;
-  const Places& places_;
-  i32 next_;
-  u32 stage_ = 0;
-};
+  ptx::cp_async_commit_group();
+}
 
 /// A thread's place among the warps. Made anew where it is needed, so that what follows from it takes
 /// no registers between: a warp with 32 rows of head dim 128 has none to spare.
@@ -168,64 +166,56 @@ struct Position {
 /// The rows of one warp, over all tiles of keys.
 class Consumer {
  public:
-  KILN_DEVICE Consumer(const Tile& tile, Smem& smem, const Places& places, KeyValueCopies& copies, float scale,
+  KILN_DEVICE Consumer(const ForwardParams& p, const Keys& keys, Smem& smem, const Places& places, float scale,
                        Position at)
-      : tile_(tile),
+      : p_(p),
+        keys_(keys),
         smem_(smem),
         places_(places),
-        copies_(copies),
         softmax_(scale),
         q_(ptx::cvta_to_shared(smem.q + at.warp_row * config::kHeadDimQk), at.lane),
         o_{} {}
 
   KILN_DEVICE void run() {
-    i32 t = tile_.keys.begin;
-    if constexpr (config::kSlidingWindow) {
 #pragma unroll 1
-      for (; t < tile_.keys.full_begin; ++t) step<true>(t);
-    }
-#pragma unroll 1
-    for (; t < tile_.keys.full_end; ++t) step<false>(t);
-#pragma unroll 1
-    for (; t < tile_.keys.end; ++t) step<true>(t);
+    for (i32 t = keys_.tiles.begin; t < keys_.tiles.end; ++t) step(t);
     softmax_.finish();
   }
 
-  KILN_DEVICE void store(const ForwardParams& p);
+  KILN_DEVICE void store();
 
  private:
-  template <bool kMasked>
   KILN_DEVICE void step(i32 t) {
     ptx::cp_async_wait_group<config::kStages - 2>();
     __syncthreads();
-    copies_.start_next();
+    start_copy(p_, keys_, places_, t + config::kStages - 1);
     Scores s;
-    multiply_qk<config::kBf16>(s, q_, KeyTile(places_.k(stage_), ldmatrix_chunks_first(Position().lane)));
-    if constexpr (kMasked) {
+    multiply_qk<config::kBf16>(s, q_, KeyTile(places_.k(t), ldmatrix_chunks_first(Position().lane)));
+    const i32 first_key = t * config::kTileN;
+    if (!keys_.band.shows_all({first_key, first_key + config::kTileN}, config::kTileM)) {
       const Position at;
-      apply_mask<config::kSlidingWindow>(s, at.lane, t * config::kTileN, [&](i32 b, i32 r) {
-        return tile_.band.limits_of_row(tile_.row_begin + at.row(b, r));
-      });
+      apply_mask<config::kSlidingWindow>(s, at.lane, first_key,
+                                         [&](i32 b, i32 r) { return keys_.band.limits_of_row(at.row(b, r)); });
     }
-    softmax_.update<kMasked>(s, o_);
-    multiply_pv<config::kBf16>(o_, s, ValueTile(places_.v(stage_), ldmatrix_rows_first(Position().lane)));
-    stage_ = Places::next(stage_);
+    softmax_.update(s, o_);
+    multiply_pv<config::kBf16>(o_, s, ValueTile(places_.v(t), ldmatrix_rows_first(Position().lane)));
   }
 
-  const Tile& tile_;
+  const ForwardParams& p_;
+  const Keys& keys_;
   Smem& smem_;
   const Places& places_;
-  KeyValueCopies& copies_;
   Softmax softmax_;
   Queries q_;
   Output o_;
-  u32 stage_ = 0;
 };
 
 /// O through shared memory, LSE straight.
-KILN_DEVICE void Consumer::store(const ForwardParams& p) {
+KILN_DEVICE void Consumer::store() {
   using OutputTile = SwizzledTile<config::kHeadDimV>;
   const Position at;
+  const Rows rows = smem_.rows;
+  const i32 count = rows.count(p_);
   // O goes where Q was, so whoever reads Q must be done: a warp's rows of O cover exactly its own rows of Q,
   // unless their lengths differ.
   if constexpr (config::kHeadDimQk == config::kHeadDimV) {
@@ -248,16 +238,15 @@ KILN_DEVICE void Consumer::store(const ForwardParams& p) {
         *reinterpret_cast<u32*>(o_row + OutputTile::offset(row, n) + in_chunk) =
             pack<config::kBf16>(x[kRowsPerLane * r] * inverse, x[kRowsPerLane * r + 1] * inverse);
       }
-      if (p.lse != nullptr && at.lane % kQuad == 0 && row < tile_.rows) {
-        const i64 head_row = (i64{tile_.batch} * p.heads_q + tile_.head) * p.len_q + tile_.row_begin;
-        p.lse[head_row + row] = softmax_.lse(b, r);
+      if (p_.lse != nullptr && at.lane % kQuad == 0 && row < count) {
+        rows.lse(p_)[row] = softmax_.lse(b, r);
       }
     }
   }
   __syncwarp();
-  TileCopy<kWarpRows, config::kHeadDimV, kWarpSize>::store(tile_.o + at.warp_row * p.o_strides.row,
-                                                           smem_.o + at.warp_row * config::kHeadDimV, p.o_strides.row,
-                                                           tile_.rows - at.warp_row, at.lane);
+  TileCopy<kWarpRows, config::kHeadDimV, kWarpSize>::store(rows.o(p_) + at.warp_row * p_.o_strides.row,
+                                                           smem_.o + at.warp_row * config::kHeadDimV, p_.o_strides.row,
+                                                           count - at.warp_row, at.lane);
 }
 
 }  // namespace kiln::device
@@ -268,20 +257,23 @@ extern "C" __global__ void __launch_bounds__(kiln::device::kThreads, kiln::confi
   alignas(128) extern __shared__ unsigned char smem_bytes[];
   Smem& smem = *reinterpret_cast<Smem*>(smem_bytes);
   const u32 thread = threadIdx.x;
-  const Tile tile(p, blockIdx.x);
-  const Places places(smem);
-  KeyValueCopies copies(p, tile, places);
+  const Rows rows{schedule(p).tile_of(blockIdx.x, kiln::config::kCausal)};
+  const Keys keys(p, rows);
+  const Places places{ptx::cvta_to_shared(&smem)};
 
   using QueryCopy = TileCopy<kiln::config::kTileM, kiln::config::kHeadDimQk, kThreads>;
-  QueryCopy::load(ptx::cvta_to_shared(smem.q), tile.q, p.q_strides.row, tile.rows, thread);
+  QueryCopy::load(places.smem, rows.q(p), p.q_strides.row, rows.count(p), thread);
 #pragma unroll
-  for (i32 ahead = 0; ahead < kiln::config::kStages - 1; ++ahead) copies.start_next();  // Q lands with the first
+  for (i32 ahead = 0; ahead < kiln::config::kStages - 1; ++ahead) {  // Q lands with the first
+    start_copy(p, keys, places, keys.tiles.begin + ahead);
+  }
+  if (thread == 0) smem.rows = rows;
   ptx::cp_async_wait_group<kiln::config::kStages - 2>();
   const ScoreScale scale(p.scale_log2);
   if (scale.negate_q) QueryCopy::negate(smem.q, thread);
   __syncthreads();
 
-  Consumer consumer(tile, smem, places, copies, scale.magnitude, Position(thread));
+  Consumer consumer(p, keys, smem, places, scale.magnitude, Position(thread));
   consumer.run();
-  consumer.store(p);
+  consumer.store();
 }

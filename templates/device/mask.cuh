@@ -29,6 +29,11 @@ struct Band {
   KILN_DEVICE constexpr KeyRange limits_of_row(i32 row) const {
     return {row + begin_shift, min(row + end_shift, len_k)};
   }
+
+  /// Whether each of the rows 0 … rows − 1 sees all of the keys: then they need no mask.
+  KILN_DEVICE constexpr bool shows_all(KeyRange keys, i32 rows) const {
+    return limits_of_row(rows - 1).begin <= keys.begin && keys.end <= limits_of_row(0).end;
+  }
 };
 
 /// What the kernel was compiled for.
@@ -38,9 +43,10 @@ struct MaskKind {
   bool sliding_window;
 };
 
-/// A window side of −1 is open.
-KILN_DEVICE constexpr Band make_band(MaskKind kind, i32 len_q, i32 len_k, i32 window_left, i32 window_right) {
-  const i64 diagonal = kind.align_top_left ? 0 : i64{len_k} - len_q;
+/// A window side of −1 is open. Row 0 of the band is row `first_row` of the queries.
+KILN_DEVICE constexpr Band make_band(MaskKind kind, i32 len_q, i32 len_k, i32 window_left, i32 window_right,
+                                     i32 first_row = 0) {
+  const i64 diagonal = (kind.align_top_left ? 0 : i64{len_k} - len_q) + first_row;
   const i64 open = kMaxLength;
   i64 begin = -open;
   i64 end = open;
@@ -50,24 +56,17 @@ KILN_DEVICE constexpr Band make_band(MaskKind kind, i32 len_q, i32 len_k, i32 wi
   return {static_cast<i32>(clamp(begin, -open, open)), static_cast<i32>(clamp(end, -open, open)), len_k};
 }
 
-/// The key tiles that rows [row_begin, row_end) touch: [begin, end). All rows see every key of the
-/// tiles in [full_begin, full_end), which need no mask.
+/// The key tiles that rows 0 … rows − 1 touch: begin ≤ tile < end.
 struct TileRange {
   i32 begin;
-  i32 full_begin;
-  i32 full_end;
   i32 end;
 };
 
-KILN_DEVICE constexpr TileRange tile_range(const Band& band, i32 row_begin, i32 row_end, i32 tile_n) {
-  const KeyRange first_row = band.of_row(row_begin);
-  const KeyRange last_row = band.of_row(row_end - 1);
-  if (first_row.begin >= last_row.end) return {0, 0, 0, 0};
-  const i32 begin = first_row.begin / tile_n;
-  const i32 end = ceil_div(last_row.end, tile_n);
-  const i32 full_begin = min(ceil_div(last_row.begin, tile_n), end);
-  const i32 full_end = max(first_row.end / tile_n, full_begin);
-  return {begin, full_begin, full_end, end};
+KILN_DEVICE constexpr TileRange tile_range(const Band& band, i32 rows, i32 tile_n) {
+  const KeyRange first_row = band.of_row(0);
+  const KeyRange last_row = band.of_row(rows - 1);
+  if (first_row.begin >= last_row.end) return {0, 0};
+  return {first_row.begin / tile_n, ceil_div(last_row.end, tile_n)};
 }
 
 /// The keys that the one query of a decode call sees; it stands at the last valid key.

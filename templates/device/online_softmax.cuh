@@ -14,6 +14,9 @@
 namespace kiln::device {
 
 inline constexpr float kMinusInf = -__builtin_bit_cast(float, 0x7f800000u);
+/// What m is before the first key: below every finite score, so that a key's growth over it is seen, and
+/// itself finite, so that the −inf of an unseen key minus it stays −inf.
+inline constexpr float kBeforeKeys = -3e38f;
 inline constexpr float kLn2 = 0.693147180559945309f;
 inline constexpr float kRescaleThreshold = 8.0f;
 /// scale·s − scale·m as one fma is off by half an ulp of scale·m: nothing for ordinary scores, but the
@@ -50,21 +53,20 @@ struct OnlineSoftmax {
 
   KILN_DEVICE explicit OnlineSoftmax(float scale_log2) : scale(scale_log2) {
     for_rows([&](i32 b, i32 r) {
-      m[b][r] = kMinusInf;
+      m[b][r] = kBeforeKeys;
       l[b][r] = 0;
     });
   }
 
-  /// Turns scores into exponentials and keeps m, l and O in step. kMasked: a row may have seen only
-  /// −inf so far; without it every row has a finite score in this tile.
-  template <bool kMasked, i32 kScoreBlocks, i32 kOutputBlocks>
+  /// Turns scores into exponentials and keeps m, l and O in step. A score of −inf is a key not seen.
+  template <i32 kScoreBlocks, i32 kOutputBlocks>
   KILN_DEVICE void update(float (&s)[kBlocks][kScoreBlocks][kAccumulators],
                           float (&o)[kBlocks][kOutputBlocks][kAccumulators]) {
-    follow_maximum<kMasked>(s, o);
+    follow_maximum(s, o);
     float origin[kBlocks][kRowsPerLane];
     bool huge = false;
     for_rows([&](i32 b, i32 r) {
-      origin[b][r] = kMasked ? finite(m[b][r]) : m[b][r];
+      origin[b][r] = m[b][r];
       huge |= fabsf(origin[b][r] * scale) > kFusedLimit;
     });
     if (__any_sync(kAllLanes, huge)) {
@@ -90,9 +92,6 @@ struct OnlineSoftmax {
   }
 
  private:
-  /// A row without any key yet: 0, so that −inf − 0 stays −inf where −inf + inf would be NaN.
-  KILN_DEVICE static float finite(float x) { return x == kMinusInf ? 0.0f : x; }
-
   template <class F>
   KILN_DEVICE static void for_rows(F f) {
 #pragma unroll
@@ -114,7 +113,7 @@ struct OnlineSoftmax {
     }
   }
 
-  template <bool kMasked, i32 kScoreBlocks, i32 kOutputBlocks>
+  template <i32 kScoreBlocks, i32 kOutputBlocks>
   KILN_DEVICE void follow_maximum(float (&s)[kBlocks][kScoreBlocks][kAccumulators],
                                   float (&o)[kBlocks][kOutputBlocks][kAccumulators]) {
     float top[kBlocks][kRowsPerLane];
@@ -129,8 +128,7 @@ struct OnlineSoftmax {
     float correction[kBlocks][kRowsPerLane];
     for_rows([&](i32 b, i32 r) {
       top[b][r] = fmaxf(m[b][r], top[b][r]);
-      const float origin = kMasked ? finite(top[b][r]) : top[b][r];
-      correction[b][r] = ptx::ex2_approx_ftz_f32((m[b][r] - origin) * scale);
+      correction[b][r] = ptx::ex2_approx_ftz_f32((m[b][r] - top[b][r]) * scale);
       m[b][r] = top[b][r];
       l[b][r] *= correction[b][r];
     });

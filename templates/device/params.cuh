@@ -33,7 +33,7 @@ struct ForwardParams {
   i32 window_left;   ///< −1: open
   i32 window_right;  ///< −1: open
   float scale_log2;  ///< scale · log2(e)
-  i32 reserved;
+  i32 bundle;        ///< ForwardSchedule's
 };
 static_assert(sizeof(ForwardParams) == 176);
 

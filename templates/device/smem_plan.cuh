@@ -5,11 +5,13 @@
 
 namespace kiln::device {
 
-/// Q, whose place O takes at the end, and `stages` tiles of K and V.
+inline constexpr i32 kSmemAlignment = 128;  // of the structs
+
+/// Q, whose place O takes at the end, `stages` tiles of K and V, and what waits for the end.
 KILN_DEVICE constexpr i32 forward_smem_bytes(i32 head_dim_qk, i32 head_dim_v, i32 tile_m, i32 tile_n, i32 stages) {
   const i32 q_or_o = tile_m * max(head_dim_qk, head_dim_v);
   const i32 kv = stages * tile_n * (head_dim_qk + head_dim_v);
-  return (q_or_o + kv) * kElementBytes;
+  return (q_or_o + kv) * kElementBytes + kSmemAlignment;
 }
 
 /// A row tile of decode: the rows of one mma.
@@ -23,8 +25,7 @@ KILN_DEVICE constexpr i32 decode_smem_bytes(i32 head_dim_qk, i32 head_dim_v, i32
   const i32 q = kDecodeRows * head_dim_qk * kElementBytes;
   const i32 kv = stages * tile_n * (head_dim_qk + head_dim_v) * kElementBytes;
   const i32 merge = warps * kDecodeRows * (head_dim_v + kDecodeRowPad + 2) * static_cast<i32>(sizeof(float));
-  const i32 alignment = 128;  // of the struct
-  return ceil_div(q + max(kv, merge), alignment) * alignment;
+  return ceil_div(q + max(kv, merge), kSmemAlignment) * kSmemAlignment;
 }
 
 }  // namespace kiln::device

@@ -23,9 +23,10 @@ struct TileCopy {
   /// Starts the copy of rows 0 … valid_rows − 1 of `src`, and zero-fills the rest without reading it.
   KILN_DEVICE static void load(u32 dst_shared, const u16* src, i64 row_stride, i32 valid_rows, u32 thread) {
     if (valid_rows >= kRows) {
-      load_rows<false>(dst_shared, src, row_stride, valid_rows, thread);
+      for_rows(src, row_stride, thread,
+               [&](const u16* from, u32 pass) { ptx::cp_async_cg_16(dst_shared + place_of(thread, pass), from); });
     } else {
-      load_rows<true>(dst_shared, src, row_stride, valid_rows, thread);
+      load_partial(dst_shared, src, row_stride, valid_rows, thread);
     }
   }
 
@@ -35,22 +36,24 @@ struct TileCopy {
 #pragma unroll
     for (u32 pass = 0; pass < kPasses; ++pass) {
       if (!inside(row_of(thread, pass))) continue;
-      Chunk& chunk = *reinterpret_cast<Chunk*>(reinterpret_cast<char*>(tile_shared) + place_of(thread, pass));
 #pragma unroll
-      for (u32& pair : chunk.words) pair ^= kSignBits;
+      for (u32& pair : chunk_at(tile_shared, place_of(thread, pass))->words) pair ^= kSignBits;
     }
   }
 
   /// Writes rows 0 … valid_rows − 1 of a tile in shared memory to `dst`.
   KILN_DEVICE static void store(u16* dst, const u16* src_shared, i64 row_stride, i32 valid_rows, u32 thread) {
-#pragma unroll
-    for (u32 pass = 0; pass < kPasses; ++pass) {
-      const i32 row = row_of(thread, pass);
-      const i32 chunk = chunk_of(thread, pass);
-      if (row >= valid_rows || !inside(row)) continue;
-      const char* from = reinterpret_cast<const char*>(src_shared) + place_of(thread, pass);
-      Chunk* to = reinterpret_cast<Chunk*>(dst + row * row_stride + chunk * kChunkElements);
-      *to = *reinterpret_cast<const Chunk*>(from);
+    if (valid_rows >= kRows) {
+      for_rows(dst, row_stride, thread,
+               [&](u16* to, u32 pass) { *chunk_at(to) = *chunk_at(src_shared, place_of(thread, pass)); });
+    } else {
+#pragma unroll 1
+      for (u32 pass = 0; pass < kPasses; ++pass) {
+        const i32 row = row_of(thread, pass);
+        if (row >= valid_rows) return;
+        *chunk_at(dst + row * row_stride + chunk_of(thread, pass) * kChunkElements) =
+            *chunk_at(src_shared, place_of(thread, pass));
+      }
     }
   }
 
@@ -58,6 +61,12 @@ struct TileCopy {
   struct alignas(kChunkBytes) Chunk {
     u32 words[4];
   };
+  KILN_DEVICE static Chunk* chunk_at(u16* tile, u32 bytes = 0) {
+    return reinterpret_cast<Chunk*>(reinterpret_cast<char*>(tile) + bytes);
+  }
+  KILN_DEVICE static const Chunk* chunk_at(const u16* tile, u32 bytes = 0) {
+    return chunk_at(const_cast<u16*>(tile), bytes);
+  }
 
   /// A thread keeps its chunk column from pass to pass.
   static constexpr bool kFixedChunk = kThreads % kChunks == 0;
@@ -83,25 +92,30 @@ struct TileCopy {
 
   KILN_DEVICE static constexpr bool inside(i32 row) { return kEven || row < kRows; }
 
-  template <bool kPartial>
-  KILN_DEVICE static void load_rows(u32 dst_shared, const u16* src, i64 row_stride, i32 valid_rows, u32 thread) {
-    // Walks from row to row: an address for each pass would be kept in registers from tile to tile.
-    const u16* walk = src + row_of(thread, 0) * row_stride + chunk_of(thread, 0) * kChunkElements;
+  /// Calls f(address, pass) for every chunk of the thread's. Walks from row to row: an address for each pass would be
+  /// kept in registers from tile to tile.
+  template <class Element, class F>
+  KILN_DEVICE static void for_rows(Element* tile, i64 row_stride, u32 thread, F f) {
+    Element* walk = tile + row_of(thread, 0) * row_stride + chunk_of(thread, 0) * kChunkElements;
 #pragma unroll
     for (u32 pass = 0; pass < kPasses; ++pass) {
       const i32 row = row_of(thread, pass);
-      const i32 chunk = chunk_of(thread, pass);
-      const u16* from = kFixedChunk ? walk : src + row * row_stride + chunk * kChunkElements;
+      Element* at = kFixedChunk ? walk : tile + row * row_stride + chunk_of(thread, pass) * kChunkElements;
       walk += static_cast<i64>(kThreads / kChunks) * row_stride;
-      if (!inside(row)) continue;
-      const u32 to = dst_shared + place_of(thread, pass);
-      if constexpr (kPartial) {
-        const bool valid = row < valid_rows;
-        // An address that is never read still stays inside the tensor.
-        ptx::cp_async_cg_16(to, valid ? from : src, valid ? kChunkBytes : 0);
-      } else {
-        ptx::cp_async_cg_16(to, from);
-      }
+      if (inside(row)) f(at, pass);
+    }
+  }
+
+  /// At most one tile of a block is partial, so this is kept short rather than fast.
+  KILN_DEVICE static void load_partial(u32 dst_shared, const u16* src, i64 row_stride, i32 valid_rows, u32 thread) {
+#pragma unroll 1
+    for (u32 pass = 0; pass < kPasses; ++pass) {
+      const i32 row = row_of(thread, pass);
+      if (!inside(row)) return;
+      // An address that is never read still stays inside the tensor.
+      const bool valid = row < valid_rows;
+      const u16* from = valid ? src + row * row_stride + chunk_of(thread, pass) * kChunkElements : src;
+      ptx::cp_async_cg_16(dst_shared + place_of(thread, pass), from, valid ? kChunkBytes : 0);
     }
   }
 };

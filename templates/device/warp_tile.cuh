@@ -50,6 +50,10 @@ class QueryRows {
   u32 held_[kInRegisters ? kSteps : 1][kBlocks][4];
 };
 
+/// k steps that q · kᵀ does without a loop where Q is read again: over more, the compiler reads K so far ahead that
+/// registers run out.
+inline constexpr i32 kStepsInARow = 4;
+
 /// s = q · kᵀ over the keys of `k_tile`.
 template <bool kBf16, i32 kDim, i32 kBlocks, i32 kScoreBlocks, bool kInRegisters>
 KILN_DEVICE void multiply_qk(float (&s)[kBlocks][kScoreBlocks][kAccumulators],
@@ -62,7 +66,7 @@ KILN_DEVICE void multiply_qk(float (&s)[kBlocks][kScoreBlocks][kAccumulators],
       for (i32 i = 0; i < kAccumulators; ++i) s[b][n][i] = 0;
     }
   }
-#pragma unroll
+#pragma unroll(kInRegisters ? kDim / kMmaK : kStepsInARow)
   for (i32 step = 0; step < kDim / kMmaK; ++step) {
     u32 a[kBlocks][4];
     q.get(step, a);

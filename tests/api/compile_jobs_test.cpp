@@ -1,5 +1,9 @@
 #include "api/compile_jobs.hpp"
 
+#include "base/machine_share.hpp"
+
+#include <kiln/error.hpp>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -56,10 +60,44 @@ TEST(RunJobs, NothingToDoIsFine) {
   run_jobs({}, 4, [](const Progress&) { ADD_FAILURE() << "no progress to report"; });
 }
 
+TEST(RunJobs, AStopDropsWhatIsNotBegun) {
+  const std::stop_source stop;
+  std::atomic<int> ran = 0;
+  std::vector<Job> jobs(10, [&] { ++ran; });
+  jobs[4] = [&] {
+    auto asked = stop;
+    asked.request_stop();
+    throw Error(ErrorCode::cancelled, "as told");
+  };
+  try {
+    run_jobs(jobs, 1, {}, stop);
+    ADD_FAILURE() << "did not throw";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::cancelled);
+    EXPECT_STREQ(error.what(), "cancelled when 4 of 10 were done");
+  }
+  EXPECT_EQ(ran, 4);
+}
+
+TEST(RunJobs, AStopThatComesTooLateChangesNothing) {
+  std::stop_source stop;
+  run_jobs(std::vector<Job>(1, [&] { stop.request_stop(); }), 1, {}, stop);
+}
+
+TEST(RunJobs, AnExceptionOfTheCallbackDropsTheRest) {
+  std::atomic<int> ran = 0;
+  const std::vector<Job> jobs(1000, [&] {
+    ++ran;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  });
+  EXPECT_THROW(run_jobs(jobs, 1, [](const Progress&) { throw std::runtime_error("no more"); }), std::runtime_error);
+  EXPECT_LT(ran, 1000);
+}
+
 TEST(JobLimit, IsWhatWasAskedElseBetweenOneAndTheCores) {
   EXPECT_EQ(job_limit(7), 7);
   EXPECT_GE(job_limit(0), 1);
-  EXPECT_LE(job_limit(0), static_cast<int>(std::thread::hardware_concurrency()));
+  EXPECT_LE(job_limit(0), base::machine_share().cores);
 }
 
 }  // namespace

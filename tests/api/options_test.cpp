@@ -68,6 +68,27 @@ INSTANTIATE_TEST_SUITE_P(Cases, OptionsFromBadJson,
                                          BadJson{"UnknownLevel", R"({"log_level": "loud"})", "loud"}),
                          [](const auto& parameter) { return parameter.param.name; });
 
+TEST(OptionsSet, TakesTheTextThatTheVariableTakes) {
+  Options options;
+  options.set("device", "3");
+  options.set("cache_dir", "");
+  options.set("jit", "off");
+  options.set("log_level", "debug");
+  EXPECT_EQ(options.device, 3);
+  EXPECT_EQ(options.cache_dir, "");
+  EXPECT_FALSE(options.jit);
+  EXPECT_EQ(options.log_level, LogLevel::debug);
+}
+
+TEST(OptionsSet, NamesWhatIsWrongAndChangesNothing) {
+  Options options;
+  EXPECT_THAT(error_of(ErrorCode::invalid_argument, [&] { options.set("cache_dri", "/c"); }),
+              AllOf(HasSubstr("cache_dri"), HasSubstr("did you mean 'cache_dir'?")));
+  EXPECT_THAT(error_of(ErrorCode::invalid_argument, [&] { options.set("compile_jobs", "\n-1"); }),
+              AllOf(HasSubstr("compile_jobs: \"\\x0a-1\""), HasSubstr("from 0 to")));
+  EXPECT_EQ(options.compile_jobs, 0);
+}
+
 TEST(OptionsFromFile, ReadsItAndNamesOneThatIsMissing) {
   const TempFolder folder;
   const auto path = folder.path() / "kiln.json";

@@ -12,6 +12,7 @@ TEST(Error, CodesHaveTheNamesOfTheHeader) {
   EXPECT_STREQ(to_string(ErrorCode::compile), "compile");
   EXPECT_STREQ(to_string(ErrorCode::cuda), "cuda");
   EXPECT_STREQ(to_string(ErrorCode::io), "io");
+  EXPECT_STREQ(to_string(ErrorCode::cancelled), "cancelled");
 }
 
 TEST(Error, FailFormats) {

@@ -2,6 +2,8 @@
 
 #include "cache/support.hpp"
 
+#include <kiln/error.hpp>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -68,6 +70,26 @@ TEST_F(LockTest, GivesUpInTimeAndSaysSo) {
   holder.close_input();
   EXPECT_EQ(holder.wait(), 0);
   EXPECT_TRUE(store.lock(key, milliseconds(0)).held());
+}
+
+TEST_F(LockTest, AWaitThatIsCancelledEndsAtOnce) {
+  Worker holder({"hold-lock", folder.path(), key});
+  ASSERT_EQ(holder.read_output(), 'h');
+  std::stop_source stop;
+  std::thread canceller([&] {
+    std::this_thread::sleep_for(milliseconds(20));
+    stop.request_stop();
+  });
+  const auto start = steady_clock::now();
+  try {
+    (void)store.lock(key, milliseconds(60000), stop.get_token());
+    ADD_FAILURE() << "did not throw";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::cancelled) << error.what();
+  }
+  EXPECT_LT(steady_clock::now() - start, milliseconds(10000));
+  canceller.join();
+  EXPECT_THAT(log.lines(), IsEmpty());
 }
 
 TEST_F(LockTest, OfADeadHolderIsFree) {

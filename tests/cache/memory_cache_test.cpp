@@ -43,6 +43,55 @@ TYPED_TEST(MemoryCacheHash, KeepsEveryValueWhereItIs) {
   EXPECT_EQ(cache.size(), std::size_t{kKeys});
 }
 
+TEST(MemoryCache, ABuildGivenUpIsMadeByOneThatWaited) {
+  for (const auto code : {ErrorCode::capturing, ErrorCode::cancelled}) {
+    MemoryCache<int, int> cache;
+    std::atomic<int> waiting{0};
+    std::atomic<int> builds{0};
+    const auto wait_and_build = [&] {
+      return cache.get_or_build(1, [&] {
+        ++builds;
+        return 5;
+      });
+    };
+    std::vector<std::thread> threads;
+    const auto give_up = [&]() -> int {
+      for (int i = 0; i < 4; ++i) {
+        threads.emplace_back([&] {
+          ++waiting;
+          EXPECT_EQ(wait_and_build(), 5);
+        });
+      }
+      while (waiting < 4) std::this_thread::yield();
+      std::this_thread::sleep_for(milliseconds(10));
+      throw Error(code, "the builder's own affair");
+    };
+    EXPECT_THROW((void)cache.get_or_build(1, give_up), Error);
+    for (auto& thread : threads) thread.join();
+    EXPECT_EQ(builds, 1);
+  }
+}
+
+TEST(MemoryCache, AWaitCanBeCancelled) {
+  MemoryCache<int, int> cache;
+  std::stop_source stop;
+  std::thread waiter;
+  const auto build = [&] {
+    waiter = std::thread([&] {
+      try {
+        (void)cache.get_or_build(1, [] { return 2; }, stop.get_token());
+        ADD_FAILURE() << "did not throw";
+      } catch (const Error& error) {
+        EXPECT_EQ(error.code(), ErrorCode::cancelled) << error.what();
+      }
+    });
+    stop.request_stop();
+    waiter.join();
+    return 1;
+  };
+  EXPECT_EQ(cache.get_or_build(1, build), 1);
+}
+
 TEST(MemoryCache, HoldsValuesThatCannotMove) {
   struct Fixed {
     explicit Fixed(int n) : number(n) {}

@@ -5,8 +5,14 @@ set -euo pipefail
 source_dir=$1 build_dir=$2 version=$3
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
+fake_cuda=$build_dir/fake_cuda/libcuda.so.1 nvrtc_shim=$build_dir/shim/libnvrtc.so.13
 trap 'rm -rf "$work"' EXIT
 prefix=$work/prefix
+
+die() {
+  echo "$*" >&2
+  exit 1
+}
 
 expect() {  # expect WAY PROGRAM
   local output
@@ -31,6 +37,14 @@ with_cmake() {  # with_cmake WAY [cmake option...]
   quietly cmake -S "$here" -B "$work/$way" -G Ninja -DKILN_FROM="$way" -DKILN_WANTED="${version%.*}" "$@"
   quietly cmake --build "$work/$way"
   expect "$way" "$work/$way/consumer"
+  if [[ -x $work/$way/neighbours && -e $fake_cuda && -e $nvrtc_shim ]]; then
+    NVRTC_SHIM_FAKE=1 LD_LIBRARY_PATH=$library_dir quietly "$work/$way/neighbours" "$fake_cuda" "$nvrtc_shim"
+    needed=$(readelf -d "$work/$way/neighbours")
+    for library in fmt spdlog crypto; do  # else it would have proven nothing
+      [[ $needed == *"lib$library.so"* ]] || die "$way: neighbours has no lib$library of its own"
+    done
+    echo "$way: works beside the program's own fmt, spdlog and libcrypto"
+  fi
 }
 
 cmake --install "$build_dir" --prefix "$work/staged" >/dev/null
@@ -57,6 +71,9 @@ read -ra static < <(pkg-config --static --libs kiln fmt)
 [[ $(pkg-config --modversion kiln) == "$version" ]]
 "$cxx" -std=c++20 "${flags[@]}" "$here/main.cpp" -o "$work/pc-shared" "${shared[@]}"
 expect pkg-config "$work/pc-shared"
+read -ra kiln_alone < <(pkg-config --cflags --libs kiln)
+"${CC:-cc}" -std=c99 -Wall -Wextra -Wpedantic -Werror "$here/main.c" -o "$work/pc-c" "${kiln_alone[@]}"
+expect 'pkg-config from C' "$work/pc-c"
 rm "$library_dir"/libkiln.so*  # now -lkiln can only mean the static one
 "$cxx" -std=c++20 "${flags[@]}" "$here/main.cpp" -o "$work/pc-static" "${static[@]}"
 expect static-pkg-config "$work/pc-static"

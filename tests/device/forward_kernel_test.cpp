@@ -36,6 +36,12 @@ void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
 
 class ForwardKernel : public ::testing::TestWithParam<Case> {};
 
+kiln::device::ForwardSchedule schedule_of(const Case& c) {
+  const KernelFacts& kernel = *c.kernel;
+  return kiln::device::forward_schedule(c.batch, c.heads_q, c.heads_kv, c.len_q, c.len_k, kernel.tile_m,
+                                        kernel.head_dim_qk, kernel.head_dim_v);
+}
+
 kiln::device::ForwardParams params_of(const Case& c, Tensor& q, Tensor& k, Tensor& v, Tensor& o, float* lse) {
   return {.q = q.data(),
           .k = k.data(),
@@ -55,7 +61,7 @@ kiln::device::ForwardParams params_of(const Case& c, Tensor& q, Tensor& k, Tenso
           .window_left = c.left,
           .window_right = c.right,
           .scale_log2 = static_cast<float>(c.scale * std::numbers::log2e),
-          .reserved = 0};
+          .bundle = schedule_of(c).bundle};
 }
 
 bool sees(const Case& c, int i, int j) {
@@ -67,11 +73,8 @@ bool sees(const Case& c, int i, int j) {
 }
 
 void launch_case(const Case& c, Tensor& q, Tensor& k, Tensor& v, Tensor& o, float* lse) {
-  const KernelFacts& kernel = *c.kernel;
   const auto params = params_of(c, q, k, v, o, lse);
-  const auto schedule = kiln::device::forward_schedule(c.batch, c.heads_q, c.heads_kv, c.len_q, c.len_k, kernel.tile_m,
-                                                       kernel.head_dim_qk, kernel.head_dim_v);
-  kernel.run(&params, schedule.blocks());
+  c.kernel->run(&params, schedule_of(c).blocks());
 }
 
 /// A forward call and its result.

@@ -65,28 +65,25 @@ TEST_P(AllKinds, RowRangesAreTheDefinition) {
   });
 }
 
-TEST_P(AllKinds, TilesCoverWhatIsSeenAndFullTilesNeedNoMask) {
+TEST_P(AllKinds, TilesCoverWhatIsSeenAndWholeOnesNeedNoMask) {
   for_geometries([](const Geometry& g) {
     for (const i32 tile_n : {1, 4, 16}) {
       for (i32 begin = 0; begin < g.len_q; begin += 7) {
-        const i32 end = std::min(begin + 7, g.len_q);
-        const TileRange tiles = tile_range(g.band(), begin, end, tile_n);
-        ASSERT_LE(tiles.begin, tiles.full_begin);
-        ASSERT_LE(tiles.full_begin, tiles.full_end);
-        ASSERT_LE(tiles.full_end, tiles.end);
+        const i32 rows = std::min(7, g.len_q - begin);
+        const Band band = make_band(g.kind, g.len_q, g.len_k, g.left, g.right, begin);
+        const TileRange tiles = tile_range(band, rows, tile_n);
+        ASSERT_LE(tiles.begin, tiles.end);
         for (i32 tile = 0; tile < ceil_div(g.len_k, tile_n) + 2; ++tile) {
           int seen = 0;
-          for (i32 i = begin; i < end; ++i) {
+          for (i32 i = begin; i < begin + rows; ++i) {
             for (i32 j = tile * tile_n; j < (tile + 1) * tile_n; ++j) seen += g.sees(i, j) ? 1 : 0;
           }
           const bool inside = tiles.begin <= tile && tile < tiles.end;
-          const bool full = tiles.full_begin <= tile && tile < tiles.full_end;
           if (!inside) {
             ASSERT_EQ(seen, 0) << "tile " << tile << " of " << tile_n;
           }
-          if (full) {
-            ASSERT_EQ(seen, (end - begin) * tile_n) << "tile " << tile << " of " << tile_n;
-          }
+          const bool all = seen == rows * tile_n;
+          ASSERT_EQ(band.shows_all({tile * tile_n, (tile + 1) * tile_n}, rows), all) << "tile " << tile;
         }
       }
     }
@@ -100,12 +97,14 @@ INSTANTIATE_TEST_SUITE_P(Masks, AllKinds, ::testing::Range(0, 8), [](const auto&
 });
 
 TEST(Mask, SkipsTilesBeforeTheWindowAndAfterTheDiagonal) {
-  const Band band = make_band({.causal = true, .align_top_left = false, .sliding_window = true}, 1024, 1024, 100, -1);
-  const TileRange tiles = tile_range(band, 512, 640, 64);
-  EXPECT_EQ(tiles.begin, (512 - 100) / 64);
-  EXPECT_EQ(tiles.full_begin, 9);  // row 639 sees keys from 539
-  EXPECT_EQ(tiles.full_end, 9);    // row 512 sees keys up to 512
+  const MaskKind kind{.causal = true, .align_top_left = false, .sliding_window = true};
+  const Band band = make_band(kind, 1024, 1024, 200, -1, 512);
+  const TileRange tiles = tile_range(band, 128, 64);
+  EXPECT_EQ(tiles.begin, (512 - 200) / 64);
   EXPECT_EQ(tiles.end, 10);
+  EXPECT_FALSE(band.shows_all({384, 448}, 128)) << "row 639 sees keys from 439";
+  EXPECT_TRUE(band.shows_all({448, 512}, 128));
+  EXPECT_FALSE(band.shows_all({512, 576}, 128)) << "row 512 sees keys up to 512";
 }
 
 TEST(Mask, HugeLengthsAndWindowsDoNotOverflow) {
@@ -117,6 +116,9 @@ TEST(Mask, HugeLengthsAndWindowsDoNotOverflow) {
   const Band narrow = make_band(window, 5, kMaxLength, 0, 0);
   EXPECT_EQ(narrow.of_row(4).begin, kMaxLength - 1);
   EXPECT_EQ(narrow.of_row(4).end, kMaxLength);
+  const Band last = make_band(window, kMaxLength, 5, INT_MAX, INT_MAX, kMaxLength - 1);
+  EXPECT_EQ(last.of_row(0).end, 5);
+  EXPECT_TRUE(last.shows_all({0, 5}, 1));
 }
 
 TEST(Mask, DecodeQueryStandsAtTheLastKey) {

@@ -136,4 +136,12 @@ void fake_cuda_context_set_current(void* context) {
   });
 }
 
+void fake_cuda_context_destroy(void* context) {
+  locked([&](State& all) {
+    std::erase(all.thread().contexts, static_cast<CUcontext>(context));
+    all.streams.erase_if([&](const fake_cuda::Stream& stream) { return stream.context == context; });
+    all.contexts.erase(context);
+  });
+}
+
 }  // extern "C"

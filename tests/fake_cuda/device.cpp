@@ -172,7 +172,7 @@ CUresult cuDevicePrimaryCtxRelease(CUdevice device) {
 CUresult cuCtxGetDevice(CUdevice* device) {
   return enter("cuCtxGetDevice", [&](State& all) {
     const Context* current = all.current();
-    if (current == nullptr) return CUDA_ERROR_INVALID_CONTEXT;
+    if (current == nullptr) return all.no_context();
     *device = current->device;
     return CUDA_SUCCESS;
   });
@@ -196,9 +196,8 @@ CUresult cuCtxPopCurrent(CUcontext* context) {
 }
 
 CUresult cuCtxSynchronize() {
-  return enter("cuCtxSynchronize", [](State& all) {
-    return all.current() == nullptr ? CUDA_ERROR_INVALID_CONTEXT : fake_cuda::unsafe_call(all);
-  });
+  return enter("cuCtxSynchronize",
+               [](State& all) { return all.current() == nullptr ? all.no_context() : fake_cuda::unsafe_call(all); });
 }
 
 }  // extern "C"

@@ -4,20 +4,21 @@
 //   devices=2  capability=90  sms=132  memory=1073741824  version=13000  launch_ms=0.01
 //   fail=<function>:<CUresult>[:<after this many calls>[:<times>]]      (may be repeated)
 //   log=<file>: call counts, one "<function> <calls>" a line, and "launches <n>", written at exit
+//
+// A fork of the process that called cuInit gets CUDA_ERROR_NOT_INITIALIZED from every call.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
+#include <stddef.h>
+#include <stdint.h>
 
+#ifdef __cplusplus
 extern "C" {
+#endif
 
-inline constexpr int kFakeNameBytes = 64;
-inline constexpr int kFakeHeadBytes = 16;
-inline constexpr int kFakeParamsBytes = 512;
-inline constexpr int kFakeLaunchesKept = 4096;
+enum { kFakeNameBytes = 64, kFakeHeadBytes = 16, kFakeParamsBytes = 512, kFakeLaunchesKept = 4096 };
 
 /// One kernel launch, decoded.
-struct FakeLaunch {
+typedef struct FakeLaunch {
   unsigned grid[3];
   unsigned block[3];
   unsigned smem_bytes;
@@ -30,20 +31,20 @@ struct FakeLaunch {
   unsigned char image_head[kFakeHeadBytes];  ///< its first bytes
   size_t params_bytes;
   unsigned char params[kFakeParamsBytes];  ///< the one parameter struct
-};
+} FakeLaunch;
 
-struct FakeDevice {
+typedef struct FakeDevice {
   char name[kFakeNameBytes];
   int capability;
   int sm_count;
   int smem_per_block;  ///< after opting in
   int smem_per_sm;
   size_t memory_bytes;
-};
+} FakeDevice;
 
 /// Stands in for the kernel: device memory is host memory, so it may compute a result. Called once
 /// for each launch that runs, without a lock held.
-using FakeKernel = void (*)(const FakeLaunch* launch, void* user);
+typedef void (*FakeKernel)(const FakeLaunch* launch, void* user);
 
 /// Back to the start: two sm_90 devices, nothing scripted, nothing recorded, every handle invalid.
 void fake_cuda_reset();
@@ -83,5 +84,9 @@ int fake_cuda_context_depth();
 void* fake_cuda_context_current();
 void* fake_cuda_context_create(int device);
 void fake_cuda_context_set_current(void* context);  ///< null: none
+/// With its streams. It leaves this thread's stack; other threads it is current on are left with a dead one.
+void fake_cuda_context_destroy(void* context);
 
-}  // extern "C"
+#ifdef __cplusplus
+}
+#endif

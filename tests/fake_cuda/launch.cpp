@@ -79,7 +79,7 @@ CUresult cuLaunchKernelEx(const CUlaunchConfig* config, CUfunction function, voi
   std::vector<FakeLaunch> to_run;
   const CUresult launched = enter("cuLaunchKernelEx", [&](State& all) {
     const auto* current = all.current();
-    if (current == nullptr) return CUDA_ERROR_INVALID_CONTEXT;
+    if (current == nullptr) return all.no_context();
     const Kernel* kernel = all.kernels.find(function);
     if (kernel == nullptr) return CUDA_ERROR_INVALID_HANDLE;
     const auto [result, stream] = fake_cuda::find_stream(all, config->hStream);

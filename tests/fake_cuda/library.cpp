@@ -71,7 +71,7 @@ CUresult cuLibraryGetKernel(CUkernel* handle, CUlibrary library_handle, const ch
 CUresult cuKernelGetFunction(CUfunction* function, CUkernel handle) {
   return enter("cuKernelGetFunction", [&](State& all) {
     const auto* current = all.current();
-    if (current == nullptr) return CUDA_ERROR_INVALID_CONTEXT;
+    if (current == nullptr) return all.no_context();
     if (const CUresult result = fake_cuda::unsafe_call(all); result != CUDA_SUCCESS) return result;
     const Kernel* kernel = all.kernels.find(handle);
     if (kernel == nullptr) return CUDA_ERROR_INVALID_HANDLE;

@@ -29,7 +29,7 @@ bool allocated(State& all, CUdeviceptr address, std::size_t bytes) {
 
 /// What a copy or fill that returns when it is done answers before it may work.
 CUresult begin_copy(State& all, CUdeviceptr address, std::size_t bytes) {
-  if (all.current() == nullptr) return CUDA_ERROR_INVALID_CONTEXT;
+  if (all.current() == nullptr) return all.no_context();
   if (const CUresult result = fake_cuda::unsafe_call(all); result != CUDA_SUCCESS) return result;
   return allocated(all, address, bytes) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
@@ -43,7 +43,7 @@ extern "C" {
 CUresult cuMemAlloc(CUdeviceptr* address, std::size_t bytes) {
   return enter("cuMemAlloc", [&](State& all) {
     const auto* current = all.current();
-    if (current == nullptr) return CUDA_ERROR_INVALID_CONTEXT;
+    if (current == nullptr) return all.no_context();
     if (const CUresult result = fake_cuda::unsafe_call(all); result != CUDA_SUCCESS) return result;
     if (bytes == 0) return CUDA_ERROR_INVALID_VALUE;
     const std::size_t capacity = all.device(current->device)->memory_bytes;
@@ -58,7 +58,7 @@ CUresult cuMemAlloc(CUdeviceptr* address, std::size_t bytes) {
 
 CUresult cuMemFree(CUdeviceptr address) {
   return enter("cuMemFree", [&](State& all) {
-    if (all.current() == nullptr) return CUDA_ERROR_INVALID_CONTEXT;
+    if (all.current() == nullptr) return all.no_context();
     if (const CUresult result = fake_cuda::unsafe_call(all); result != CUDA_SUCCESS) return result;
     if (address == 0) return CUDA_SUCCESS;
     if (all.allocations.erase(address) == 0) return CUDA_ERROR_INVALID_VALUE;
@@ -70,7 +70,7 @@ CUresult cuMemFree(CUdeviceptr address) {
 CUresult cuMemGetInfo(std::size_t* free_bytes, std::size_t* total_bytes) {
   return enter("cuMemGetInfo", [&](State& all) {
     const auto* current = all.current();
-    if (current == nullptr) return CUDA_ERROR_INVALID_CONTEXT;
+    if (current == nullptr) return all.no_context();
     *total_bytes = all.device(current->device)->memory_bytes;
     *free_bytes = *total_bytes - std::min(*total_bytes, used_bytes(all, current->device));
     return CUDA_SUCCESS;

@@ -22,6 +22,10 @@ class Pool {
     return found == objects_.end() ? nullptr : &found->second;
   }
   bool erase(const void* handle) { return objects_.erase(reinterpret_cast<std::uintptr_t>(handle)) != 0; }
+  template <class Predicate>
+  void erase_if(Predicate&& gone) {
+    std::erase_if(objects_, [&](const auto& object) { return gone(object.second); });
+  }
   void clear() { objects_.clear(); }
 
   [[nodiscard]] std::size_t size() const { return objects_.size(); }

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <pthread.h>
 
 namespace fake_cuda {
 namespace {
@@ -88,6 +89,7 @@ State& state() {
     auto* made = new State;
     made->reset();
     std::atexit(at_exit);
+    pthread_atfork(nullptr, nullptr, [] { state().forked = state().initialized; });
     return made;
   }();
   return *all;
@@ -115,6 +117,7 @@ void State::reset() {
   for (const char* function : kFunctions) scripts.emplace(function, Script{});
   ++generation;
   initialized = false;
+  forked = false;
   shut_down = false;
   version = 13000;
   set_devices(2, 90);
@@ -150,6 +153,10 @@ CUcontext State::current_handle() const {
 }
 
 Context* State::current() { return contexts.find(current_handle()); }
+
+CUresult State::no_context() const {
+  return current_handle() == nullptr ? CUDA_ERROR_INVALID_CONTEXT : CUDA_ERROR_CONTEXT_IS_DESTROYED;
+}
 
 CUresult begin_call(State& all, const char* function, bool needs_init) {
   if (all.shut_down) return CUDA_ERROR_DEINITIALIZED;

@@ -4,6 +4,7 @@
 #include "fake_cuda/pool.hpp"
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -90,6 +91,9 @@ struct State {
   std::mutex mutex;
   std::uint64_t generation = 1;  ///< of the last reset: threads drop what is older
   bool initialized = false;
+  /// Whether this is a fork of the process that started the driver: like the driver, it serves that one only. Read
+  /// without the lock, which a fork may find held.
+  std::atomic<bool> forked = false;
   bool shut_down = false;
   int version = 0;
   std::map<std::string_view, Script> scripts;
@@ -118,7 +122,9 @@ struct State {
   Script& script(std::string_view function);
 
   Thread& thread() const;  ///< the calling one
-  Context* current();      ///< null if the thread has none
+  Context* current();      ///< null if the thread has none, or one that was destroyed
+  /// What a call answers in either case.
+  CUresult no_context() const;
   CUcontext current_handle() const;
   FakeDevice* device(int ordinal);
 };
@@ -136,6 +142,7 @@ CUresult begin_call(State& state, const char* function, bool needs_init);
 template <class Body>
 CUresult enter(const char* function, Body&& body, bool needs_init = true) noexcept {
   State& all = state();
+  if (all.forked) return CUDA_ERROR_NOT_INITIALIZED;
   const std::lock_guard lock(all.mutex);
   const CUresult begun = begin_call(all, function, needs_init);
   return begun != CUDA_SUCCESS ? begun : body(all);

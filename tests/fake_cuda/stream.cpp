@@ -38,7 +38,7 @@ bool default_stream_captured(State& all) {
 
 FoundStream find_stream(State& all, CUstream handle) {
   if (handle == nullptr || handle == CU_STREAM_LEGACY || handle == CU_STREAM_PER_THREAD) {
-    if (all.current() == nullptr) return {CUDA_ERROR_INVALID_CONTEXT};
+    if (all.current() == nullptr) return {all.no_context()};
     return {default_stream_captured(all) ? CUDA_ERROR_STREAM_CAPTURE_IMPLICIT : CUDA_SUCCESS};
   }
   Stream* stream = all.streams.find(handle);
@@ -51,7 +51,7 @@ extern "C" {
 
 CUresult cuStreamCreate(CUstream* stream, unsigned flags) {
   return enter("cuStreamCreate", [&](State& all) {
-    if (all.current() == nullptr) return CUDA_ERROR_INVALID_CONTEXT;
+    if (all.current() == nullptr) return all.no_context();
     *stream = static_cast<CUstream>(all.streams.make(
         {.context = all.current_handle(), .waits_for_default = (flags & CU_STREAM_NON_BLOCKING) == 0, .capture = {}}));
     return CUDA_SUCCESS;
@@ -121,7 +121,7 @@ CUresult cuThreadExchangeStreamCaptureMode(CUstreamCaptureMode* mode) {
 
 CUresult cuEventCreate(CUevent* event, unsigned) {
   return enter("cuEventCreate", [&](State& all) {
-    if (all.current() == nullptr) return CUDA_ERROR_INVALID_CONTEXT;
+    if (all.current() == nullptr) return all.no_context();
     *event = static_cast<CUevent>(all.events.make({}));
     return CUDA_SUCCESS;
   });

@@ -81,6 +81,39 @@ TEST_F(Concurrency, AHandleLaunchesInAnotherContext) {
   EXPECT_EQ(current_context(*Gpu::driver()), before);
 }
 
+TEST_F(Concurrency, AHandleOutlivesContextsItWasUsedIn) {
+  const ForwardKernel kernel = Gpu::runtime().forward({});
+  for (int i = 0; i < 3; ++i) {
+    const SecondContext context(Gpu::driver());
+    const cuda::StreamHandle its_stream(Gpu::driver());
+    ForwardCall call({.len_q = 100, .len_k = 130});
+    call.upload();
+    kernel.launch(its_stream.get(), call.args());
+    its_stream.synchronize();
+    EXPECT_TRUE(call.matches_reference()) << "context " << i;
+  }
+}
+
+TEST_F(Concurrency, ABackgroundPreparationCanBeCancelled) {
+  Options options = Options::from_environment();
+  options.cache_dir = std::filesystem::path{};
+  options.precompiled_dir.reset();
+  options.device = 0;
+  const Runtime runtime(options);
+  const auto preparation = runtime.prepare_async(std::vector<KernelRequest>(1));
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  preparation.cancel();
+  try {
+    preparation.wait();  // on a fast machine it may have been done
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::cancelled) << error.what();
+  }
+  ForwardCall call({.len_q = 70, .len_k = 70});
+  call.upload();
+  call.launch(stream(), runtime);
+  EXPECT_TRUE(call.matches_reference());
+}
+
 TEST_F(Concurrency, AHandleOutlivesItsRuntime) {
   std::optional<ForwardKernel> kernel;
   {

@@ -5,6 +5,8 @@
 #include "gpu/driver_extras.hpp"
 #include "support/expect_error.hpp"
 
+#include <thread>
+
 namespace kiln::test {
 namespace {
 
@@ -87,6 +89,18 @@ TEST_F(GraphTest, AKernelNotYetBuiltFailsInACapture) {
   EXPECT_EQ(runtime.stats().compiles, 0U);
   EXPECT_EQ(runtime.stats().launches, 0U);
   runtime.launch(config, stream(), call.args());  // and after it all is well
+  EXPECT_TRUE(call.matches_reference());
+}
+
+TEST_F(GraphTest, PreparingOnAnotherThreadDuringACaptureLeavesItWhole) {
+  const Runtime runtime = cold_runtime();
+  const AttentionConfig config{.head_dim_qk = 64, .head_dim_v = 64};
+  ForwardCall call({.config = config, .len_q = 20, .len_k = 20});
+  call.upload();
+  cuda::StreamCapture capture(Gpu::driver(), stream());
+  std::thread([&] { runtime.prepare(std::vector<KernelRequest>{{KernelKind::forward, config}}); }).join();
+  runtime.launch(config, stream(), call.args());
+  capture.finish().launch(stream());
   EXPECT_TRUE(call.matches_reference());
 }
 

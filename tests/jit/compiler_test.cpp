@@ -149,6 +149,24 @@ TEST(Compiler, AnotherProcessorsLibraryIsNamedSo) {
               AllOf(HasSubstr(path.string()), HasSubstr("another processor")));
 }
 
+TEST_F(ShimTest, AStopCancelsACompileSoon) {
+  const ScopedVariable slow("NVRTC_SHIM_DELAY_MS", "20000");
+  const auto compiler = load(KILN_NVRTC_SHIM);
+  std::stop_source stop;
+  const std::jthread canceller([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    stop.request_stop();
+  });
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_THAT(error_of(ErrorCode::cancelled,
+                       [&] {
+                         (void)compiler->compile(kSource, "scale.cu", "scale_kernel", compile_options("sm_90"),
+                                                 stop.get_token());
+                       }),
+              HasSubstr("scale.cu"));
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(5));
+}
+
 // ---- With the NVRTC of this machine -------------------------------------------------------------
 
 class NvrtcTest : public testing::Test {
@@ -223,6 +241,28 @@ TEST_F(NvrtcTest, ThreadsGetTheBytesOfASingleOne) {
   EXPECT_EQ(together[1], alone);
   EXPECT_EQ(together[2], together[3]);
   EXPECT_NE(together[2], alone);
+}
+
+TEST_F(NvrtcTest, AStopCancelsACompileSoon) {
+  // Some seconds of work if it were let: a long chain of calls that all are inlined.
+  std::string source = "__device__ float f0(float x) { return x * 1.5f + 1.0f; }\n";
+  for (int i = 1; i < 16; ++i) {
+    const auto before = "f" + std::to_string(i - 1);
+    source += "__device__ float f" + std::to_string(i) + "(float x) { return " + before + "(x) * " + before + "(x + " +
+              std::to_string(i) + ".0f); }\n";
+  }
+  source += "extern \"C\" __global__ void scale_kernel(float* x) { x[0] = f15(x[0]); }";
+  std::stop_source stop;
+  const std::jthread canceller([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    stop.request_stop();
+  });
+  const auto start = std::chrono::steady_clock::now();
+  error_of(ErrorCode::cancelled, [&] {
+    (void)compiler_->compile(source, "long.cu", "scale_kernel", compile_options("sm_90"), stop.get_token());
+  });
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(3));
+  EXPECT_GT(compile(*compiler_, kSource).image.size(), 0U) << "the next one is not disturbed";
 }
 
 TEST_F(NvrtcTest, CanBeLoadedAgain) {

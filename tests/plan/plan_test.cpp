@@ -190,5 +190,21 @@ TEST(Names, TellConfigsApart) {
   EXPECT_EQ(to_string(wanted.config), "f16 d128/64 causal window top-left");
 }
 
+TEST(CompileWeight, OrdersKernelsAsTheirCompilesTake) {
+  const auto weight = [](KernelKind kind, AttentionConfig config) {
+    return compile_weight({.kind = kind, .config = config});
+  };
+  const AttentionConfig small{.head_dim_qk = 64, .head_dim_v = 64};
+  const AttentionConfig small_causal{.head_dim_qk = 64, .head_dim_v = 64, .causal = true};
+  EXPECT_LT(weight(KernelKind::decode, small), weight(KernelKind::decode, {}));
+  EXPECT_LT(weight(KernelKind::decode, {}), weight(KernelKind::forward, small));
+  EXPECT_LT(weight(KernelKind::forward, small), weight(KernelKind::forward, {}));
+  EXPECT_LT(weight(KernelKind::forward, small), weight(KernelKind::forward, small_causal));
+  EXPECT_LT(weight(KernelKind::forward, small_causal), weight(KernelKind::forward, {.causal = true}));
+  EXPECT_LT(weight(KernelKind::forward, {.causal = true}),
+            weight(KernelKind::forward, {.causal = true, .window = Window::sliding}));
+  EXPECT_EQ(weight(KernelKind::decode, {}), weight(KernelKind::decode, {.causal = true})) << "the same kernel";
+}
+
 }  // namespace
 }  // namespace kiln::plan

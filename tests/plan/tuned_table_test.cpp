@@ -15,9 +15,10 @@ using test::error_of;
 using testing::AllOf;
 using testing::HasSubstr;
 
-constexpr const char* kRow = R"({
+const std::string kRow = R"({
   "kind": "forward", "dtype": "bf16", "head_dim_qk": 128, "head_dim_v": 128, "causal": true,
-  "alignment": "bottom_right", "window": "none", "device": "NVIDIA H200", "template_version": 1,
+  "alignment": "bottom_right", "window": "none", "device": "NVIDIA H200", "template_version": )" +
+                         std::to_string(template_version(KernelKind::forward)) + R"(,
   "tiling": {"tile_m": 128, "tile_n": 64, "warps": 8, "stages": 2, "ctas_per_sm": 1},
   "measured": true, "microseconds": 12.5, "note": "batch 4, 4096 keys"})";
 
@@ -35,9 +36,20 @@ TEST(TunedTable, SurvivesARoundTrip) {
 TEST(TunedTable, SetReplacesTheRowOfTheSameRequest) {
   auto table = TunedTable::parse(table_of(kRow), "sm_90.json");
   const KernelRequest wanted{.kind = KernelKind::forward, .config = {.causal = true}};
-  table.set({.request = wanted, .device = "NVIDIA H200", .version = 1, .tiling = {64, 64, 4, 2, 2}});
+  table.set({.request = wanted,
+             .device = "NVIDIA H200",
+             .version = template_version(KernelKind::forward),
+             .tiling = {64, 64, 4, 2, 2}});
   EXPECT_EQ(table.find(wanted, reference_device(90)), (Tiling{64, 64, 4, 2, 2}));
   EXPECT_THAT(table.dump(), Not(HasSubstr("12.5")));
+}
+
+TEST(TunedTable, PassesOverRowsOfAnotherTemplateVersion) {
+  auto table = TunedTable::parse(table_of(kRow), "sm_90.json");
+  const KernelRequest wanted{.kind = KernelKind::forward, .config = {.causal = true}};
+  const int older = template_version(KernelKind::forward) - 1;
+  table.set({.request = wanted, .device = "NVIDIA H200", .version = older, .tiling = {64, 64, 4, 2, 2}});
+  EXPECT_EQ(table.find(wanted, reference_device(90)), std::nullopt);
 }
 
 struct Malformed {

@@ -7,7 +7,7 @@
 //                          options (an ELF header for CUDA, the entry's name, noise), with a
 //                          `ptxas -v` log for the entry; a source with the word #error is refused
 //   NVRTC_SHIM_COUNT=file   append "<pid> <name>\n", in one write, for each nvrtcCompileProgram
-//   NVRTC_SHIM_DELAY_MS=n   sleep so long in each nvrtcCompileProgram
+//   NVRTC_SHIM_DELAY_MS=n   sleep so long in each nvrtcCompileProgram, unless its flow callback cancels it
 //   NVRTC_SHIM_SPILL=n      the fake log reports n bytes of spill stores and loads
 //   NVRTC_SHIM_ARCHS=a,b    the targets that the fake supports, in place of 13.0's
 //   NVRTC_SHIM_FAIL=how     version   nvrtcVersion fails
@@ -17,6 +17,7 @@
 //                          compile   nvrtcCompileProgram fails, with a log
 //                          memory    nvrtcCompileProgram runs out of memory, without a log
 //                          cubin     nvrtcGetCUBIN fails
+//                          flow      nvrtcSetFlowCallback fails
 //
 // A library that lacks a function is built from this file with NVRTC_SHIM_INCOMPLETE.
 #include <nvrtc.h>
@@ -47,6 +48,10 @@ struct ShimProgram {
   nvrtcProgram real = nullptr;
   std::string log;
   std::string image;
+  int (*must_stop)(void*, void*) = nullptr;
+  void* stop_payload = nullptr;
+
+  [[nodiscard]] bool cancelled() const { return must_stop != nullptr && must_stop(stop_payload, nullptr) != 0; }
 };
 
 ShimProgram* as_shim(nvrtcProgram program) { return reinterpret_cast<ShimProgram*>(program); }
@@ -97,9 +102,13 @@ void count_compile(const ShimProgram& program) {
   close(fd);
 }
 
-void dawdle() {
+void dawdle(const ShimProgram& program) {
   const std::string delay = variable("NVRTC_SHIM_DELAY_MS");
-  if (!delay.empty()) std::this_thread::sleep_for(std::chrono::milliseconds(std::stoi(delay)));
+  if (delay.empty()) return;
+  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(std::stoi(delay));
+  while (std::chrono::steady_clock::now() < end && !program.cancelled()) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
 }
 
 bool is_name(char c) { return c == '_' || std::isalnum(static_cast<unsigned char>(c)) != 0; }
@@ -218,6 +227,8 @@ const char* nvrtcGetErrorString(nvrtcResult result) {
       return "NVRTC_ERROR_COMPILATION";
     case NVRTC_ERROR_INTERNAL_ERROR:
       return "NVRTC_ERROR_INTERNAL_ERROR";
+    case NVRTC_ERROR_CANCELLED:
+      return "NVRTC_ERROR_CANCELLED";
     default:
       break;
   }
@@ -272,7 +283,8 @@ nvrtcResult nvrtcDestroyProgram(nvrtcProgram* program) {
 nvrtcResult nvrtcCompileProgram(nvrtcProgram program, int option_count, const char* const* options) {
   ShimProgram& shim = *as_shim(program);
   count_compile(shim);
-  dawdle();
+  dawdle(shim);
+  if (shim.cancelled()) return NVRTC_ERROR_CANCELLED;
   if (must_fail("memory")) return NVRTC_ERROR_OUT_OF_MEMORY;
   if (must_fail("compile")) {
     shim.log = shim.name + "(1): error: the shim was told to fail\n";
@@ -280,6 +292,15 @@ nvrtcResult nvrtcCompileProgram(nvrtcProgram program, int option_count, const ch
   }
   if (shim.real == nullptr) return fake_compile(shim, option_count, options);
   return forward(&nvrtcCompileProgram, "nvrtcCompileProgram", shim.real, option_count, options);
+}
+
+nvrtcResult nvrtcSetFlowCallback(nvrtcProgram program, int (*callback)(void*, void*), void* payload) {
+  if (must_fail("flow")) return NVRTC_ERROR_INVALID_INPUT;
+  ShimProgram& shim = *as_shim(program);
+  shim.must_stop = callback;
+  shim.stop_payload = payload;
+  if (shim.real == nullptr) return NVRTC_SUCCESS;
+  return forward(&nvrtcSetFlowCallback, "nvrtcSetFlowCallback", shim.real, callback, payload);
 }
 
 nvrtcResult nvrtcGetProgramLogSize(nvrtcProgram program, size_t* size) {

@@ -49,6 +49,7 @@ class FakeCuda {
   KILN_CONTROL(context_current);
   KILN_CONTROL(context_create);
   KILN_CONTROL(context_set_current);
+  KILN_CONTROL(context_destroy);
 
   /// The next `times` calls (-1: all), after `after_calls` that go well, answer `result`.
   void fail(const char* function, int result, int after_calls = 0, int times = -1) const {
@@ -94,6 +95,7 @@ class FakeContext {
     fake_.context_set_current(context_);
   }
   ~FakeContext() { fake_.context_set_current(before_); }
+  [[nodiscard]] void* get() const { return context_; }
   FakeContext(const FakeContext&) = delete;
   FakeContext& operator=(const FakeContext&) = delete;
 

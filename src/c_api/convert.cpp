@@ -1,0 +1,146 @@
+#include "c_api/convert.hpp"
+
+#include "base/fail.hpp"
+
+#include <array>
+#include <optional>
+
+namespace kiln::c_api {
+namespace {
+
+// The names of an enumeration's values, by value. C++ and C number them alike.
+template <std::size_t Count>
+using Names = std::array<const char*, Count>;
+constexpr Names<2> kDTypes = {"KILN_F16", "KILN_BF16"};
+constexpr Names<2> kFlags = {"no", "yes"};
+constexpr Names<2> kAlignments = {"KILN_BOTTOM_RIGHT", "KILN_TOP_LEFT"};
+constexpr Names<2> kWindows = {"KILN_WINDOW_NONE", "KILN_WINDOW_SLIDING"};
+constexpr Names<2> kKinds = {"KILN_KIND_FORWARD", "KILN_KIND_DECODE"};
+
+template <class Value, class Enum>
+constexpr bool same(Value value, Enum c) {
+  return static_cast<int>(value) == static_cast<int>(c);
+}
+static_assert(same(DType::f16, KILN_F16) && same(DType::bf16, KILN_BF16));
+static_assert(same(Alignment::bottom_right, KILN_BOTTOM_RIGHT) && same(Alignment::top_left, KILN_TOP_LEFT));
+static_assert(same(Window::none, KILN_WINDOW_NONE) && same(Window::sliding, KILN_WINDOW_SLIDING));
+static_assert(same(KernelKind::forward, KILN_KIND_FORWARD) && same(KernelKind::decode, KILN_KIND_DECODE));
+static_assert(same(Origin::precompiled, KILN_ORIGIN_PRECOMPILED) && same(Origin::disk, KILN_ORIGIN_DISK) &&
+              same(Origin::compiled, KILN_ORIGIN_COMPILED));
+
+[[noreturn]] void fail_choice(const char* member, std::int32_t value, const char* first, const char* second) {
+  base::fail(ErrorCode::invalid_argument, "{} is {}: it must be 0 ({}) or 1 ({})", member, value, first, second);
+}
+
+template <class Value>
+Value choose(std::int32_t value, const char* member, const Names<2>& names) {
+  if (value < 0 || value > 1) fail_choice(member, value, names[0], names[1]);
+  return static_cast<Value>(value);
+}
+
+Strides to_cpp(const kiln_strides& strides) { return {strides.batch, strides.row, strides.head}; }
+Input to_cpp(const kiln_input& input) { return {input.data, to_cpp(input.strides)}; }
+Output to_cpp(const kiln_output& output) { return {output.data, to_cpp(output.strides)}; }
+
+std::optional<float> scale_of(std::int32_t has_scale, float scale) {
+  if (choose<bool>(has_scale, "has_scale", kFlags)) return scale;
+  // Nobody sets a scale to have it ignored.
+  if (scale != 0) base::fail(ErrorCode::invalid_argument, "scale is {}, but has_scale is 0", scale);
+  return std::nullopt;
+}
+
+}  // namespace
+
+void check_reserved(std::int32_t reserved) {
+  if (reserved != 0) base::fail(ErrorCode::invalid_argument, "reserved is {}: it must be 0", reserved);
+}
+
+KernelKind to_kind(std::int32_t kind) { return choose<KernelKind>(kind, "kind", kKinds); }
+
+AttentionConfig to_cpp(const kiln_attention_config& config) {
+  return {.dtype = choose<DType>(config.dtype, "dtype", kDTypes),
+          .head_dim_qk = config.head_dim_qk,
+          .head_dim_v = config.head_dim_v,
+          .causal = choose<bool>(config.causal, "causal", kFlags),
+          .alignment = choose<Alignment>(config.alignment, "alignment", kAlignments),
+          .window = choose<Window>(config.window, "window", kWindows)};
+}
+
+ForwardArgs to_cpp(const kiln_forward_args& args) {
+  check_reserved(args.reserved);
+  return {.q = to_cpp(args.q),
+          .k = to_cpp(args.k),
+          .v = to_cpp(args.v),
+          .out = to_cpp(args.out),
+          .lse = args.lse,
+          .batch = args.batch,
+          .len_q = args.len_q,
+          .len_k = args.len_k,
+          .heads_q = args.heads_q,
+          .heads_kv = args.heads_kv,
+          .scale = scale_of(args.has_scale, args.scale),
+          .window_left = args.window_left,
+          .window_right = args.window_right};
+}
+
+DecodeArgs to_cpp(const kiln_decode_args& args) {
+  return {.q = to_cpp(args.q),
+          .k_cache = to_cpp(args.k_cache),
+          .v_cache = to_cpp(args.v_cache),
+          .out = to_cpp(args.out),
+          .lse = args.lse,
+          .lengths = args.lengths,
+          .batch = args.batch,
+          .max_len_k = args.max_len_k,
+          .heads_q = args.heads_q,
+          .heads_kv = args.heads_kv,
+          .scale = scale_of(args.has_scale, args.scale),
+          .window_left = args.window_left,
+          .num_splits = args.num_splits,
+          .workspace = args.workspace,
+          .workspace_bytes = args.workspace_bytes};
+}
+
+kiln_attention_config to_c(const AttentionConfig& config) {
+  return {.struct_size = sizeof(kiln_attention_config),
+          .dtype = static_cast<std::int32_t>(config.dtype),
+          .head_dim_qk = config.head_dim_qk,
+          .head_dim_v = config.head_dim_v,
+          .causal = config.causal ? 1 : 0,
+          .alignment = static_cast<std::int32_t>(config.alignment),
+          .window = static_cast<std::int32_t>(config.window)};
+}
+
+kiln_progress to_c(const Progress& progress) {
+  return {.struct_size = sizeof(kiln_progress),
+          .done = progress.done,
+          .total = progress.total,
+          .seconds_left = progress.seconds_left};
+}
+
+kiln_stats to_c(const Stats& stats) {
+  return {.struct_size = sizeof(kiln_stats),
+          .memory_hits = stats.memory_hits,
+          .precompiled_hits = stats.precompiled_hits,
+          .disk_hits = stats.disk_hits,
+          .compiles = stats.compiles,
+          .launches = stats.launches,
+          .compile_ms = stats.compile_ms,
+          .load_ms = stats.load_ms};
+}
+
+kiln_kernel_info to_c(const KernelInfo& info, const kiln_attention_config& config) {
+  return {.struct_size = sizeof(kiln_kernel_info),
+          .kind = static_cast<std::int32_t>(info.request.kind),
+          .origin = static_cast<std::int32_t>(info.origin),
+          .config = &config,
+          .target = info.target.c_str(),
+          .kernel_id = info.kernel_id.c_str(),
+          .registers = info.registers,
+          .spill_bytes = info.spill_bytes,
+          .smem_bytes = info.smem_bytes,
+          .reserved = 0,
+          .compile_ms = info.compile_ms};
+}
+
+}  // namespace kiln::c_api

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <kiln/kiln.h>
+#include <kiln/runtime.hpp>
+
+namespace kiln::c_api {
+
+/// The C structs, read already, as C++ has them. Error(invalid_argument) for values that C++ can't even hold; what
+/// they mean is checked there.
+AttentionConfig to_cpp(const kiln_attention_config& config);
+ForwardArgs to_cpp(const kiln_forward_args& args);
+DecodeArgs to_cpp(const kiln_decode_args& args);
+KernelKind to_kind(std::int32_t kind);
+/// Error(invalid_argument) unless the member, which has no meaning yet, is 0.
+void check_reserved(std::int32_t reserved);
+
+kiln_attention_config to_c(const AttentionConfig& config);
+kiln_progress to_c(const Progress& progress);
+kiln_stats to_c(const Stats& stats);
+/// `config`: what the result points to.
+kiln_kernel_info to_c(const KernelInfo& info, const kiln_attention_config& config);
+
+}  // namespace kiln::c_api

@@ -1,0 +1,79 @@
+#include "c_api/convert.hpp"
+#include "c_api/handles.hpp"
+#include "c_api/status.hpp"
+#include "c_api/structs.hpp"
+
+using kiln::c_api::create;
+using kiln::c_api::guarded;
+using kiln::c_api::read_struct;
+using kiln::c_api::required;
+using kiln::c_api::to_c;
+using kiln::c_api::to_cpp;
+using kiln::c_api::write_struct;
+
+namespace {
+
+template <class Kernel>
+void release(Kernel* kernel) {
+  if (kernel != nullptr && kernel->release()) delete kernel;
+}
+
+template <class Kernel>
+kiln_status retain(Kernel* kernel) {
+  return guarded([&] { required(kernel, "kernel").retain(); });
+}
+
+template <class Kernel, class Args>
+kiln_status launch(const Kernel* kernel, kiln_stream stream, const Args* args) {
+  return guarded([&] { required(kernel, "kernel").kernel.launch(stream, to_cpp(read_struct(args, "args"))); });
+}
+
+template <class Kernel>
+kiln_status info_of(const Kernel* kernel, kiln_kernel_info* info) {
+  return guarded([&] {
+    const auto& counted = required(kernel, "kernel");
+    write_struct(info, to_c(counted.kernel.info(), counted.config), "info");
+  });
+}
+
+}  // namespace
+
+kiln_status kiln_forward_get(const kiln_runtime* runtime, const kiln_attention_config* config,
+                             kiln_forward_kernel** kernel) {
+  return create(kernel, "kernel", [&] {
+    return new kiln_forward_kernel(required(runtime, "runtime").runtime.forward(to_cpp(read_struct(config, "config"))));
+  });
+}
+
+kiln_status kiln_decode_get(const kiln_runtime* runtime, const kiln_attention_config* config,
+                            kiln_decode_kernel** kernel) {
+  return create(kernel, "kernel", [&] {
+    return new kiln_decode_kernel(required(runtime, "runtime").runtime.decode(to_cpp(read_struct(config, "config"))));
+  });
+}
+
+kiln_status kiln_forward_retain(kiln_forward_kernel* kernel) { return retain(kernel); }
+kiln_status kiln_decode_retain(kiln_decode_kernel* kernel) { return retain(kernel); }
+
+void kiln_forward_release(kiln_forward_kernel* kernel) { release(kernel); }
+void kiln_decode_release(kiln_decode_kernel* kernel) { release(kernel); }
+
+kiln_status kiln_forward_launch(const kiln_forward_kernel* kernel, kiln_stream stream, const kiln_forward_args* args) {
+  return launch(kernel, stream, args);
+}
+
+kiln_status kiln_decode_launch(const kiln_decode_kernel* kernel, kiln_stream stream, const kiln_decode_args* args) {
+  return launch(kernel, stream, args);
+}
+
+kiln_status kiln_decode_workspace_bytes(const kiln_decode_kernel* kernel, const kiln_decode_args* args, size_t* bytes) {
+  return guarded([&] {
+    required(bytes, "bytes") = required(kernel, "kernel").kernel.workspace_bytes(to_cpp(read_struct(args, "args")));
+  });
+}
+
+kiln_status kiln_forward_info(const kiln_forward_kernel* kernel, kiln_kernel_info* info) {
+  return info_of(kernel, info);
+}
+
+kiln_status kiln_decode_info(const kiln_decode_kernel* kernel, kiln_kernel_info* info) { return info_of(kernel, info); }

@@ -1,0 +1,218 @@
+#define _XOPEN_SOURCE 700
+#include "c_api/check.h"
+#include "c_api/machine.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The structs that kernels read, as templates/device/params.cuh has them. */
+typedef struct ForwardParams {
+  const void *q, *k, *v;
+  void* o;
+  float* lse;
+  kiln_strides q_strides, k_strides, v_strides, o_strides;
+  int32_t batch, heads_q, heads_kv, group, len_q, len_k, window_left, window_right;
+  float scale_log2;
+  int32_t reserved;
+} ForwardParams;
+
+typedef struct DecodeParams {
+  const void *q, *k, *v;
+  void* o;
+  float* lse;
+  const int32_t* lengths;
+  int32_t* counters;
+  float *partial_o, *partial_lse;
+  kiln_strides q_strides, k_strides, v_strides, o_strides;
+  int32_t batch, heads_q, heads_kv, group, max_len_k, splits, window_left;
+  float scale_log2;
+} DecodeParams;
+
+static void last_launch(const char* kernel, void* params, size_t params_bytes) {
+  FakeLaunch launch;
+  memset(&launch, 0, sizeof(launch));
+  CHECK(fake.launch(fake.launch_count() - 1, &launch));
+  CHECK(strcmp(launch.kernel, kernel) == 0);
+  CHECK(launch.params_bytes == params_bytes);
+  memcpy(params, launch.params, params_bytes);
+}
+
+static int same_strides(kiln_strides a, kiln_strides b) {
+  return a.batch == b.batch && a.row == b.row && a.head == b.head;
+}
+
+/* The kernels work in base 2. */
+static int is_scale(float scale_log2, double scale) { return fabs(scale_log2 * log(2) - scale) < 1e-6; }
+
+static void forward_launches_what_the_arguments_say(kiln_runtime* runtime) {
+  kiln_attention_config config = kiln_attention_config_init();
+  kiln_forward_args args = machine_forward_args();
+  kiln_forward_kernel* kernel = NULL;
+  ForwardParams params;
+  config.window = KILN_WINDOW_SLIDING;
+  args.lse = machine_address(0x50000);
+  args.window_left = 7;
+  fake.set_params_bytes(sizeof(params));
+  CHECK_OK(kiln_forward_get(runtime, &config, &kernel));
+  CHECK_OK(kiln_forward_launch(kernel, NULL, &args));
+  last_launch("kiln_forward", &params, sizeof(params));
+  CHECK(params.q == args.q.data && params.k == args.k.data && params.v == args.v.data && params.o == args.out.data);
+  CHECK(params.lse == args.lse);
+  CHECK(same_strides(params.q_strides, args.q.strides) && same_strides(params.k_strides, args.k.strides));
+  CHECK(same_strides(params.v_strides, args.v.strides) && same_strides(params.o_strides, args.out.strides));
+  CHECK(params.batch == 3 && params.heads_q == 8 && params.heads_kv == 2 && params.group == 4);
+  CHECK(params.len_q == 300 && params.len_k == 500);
+  CHECK(params.window_left == 7 && params.window_right == -1);
+  CHECK(is_scale(params.scale_log2, 1 / sqrt(128)));
+
+  args.has_scale = 1;
+  args.scale = 0.25F;
+  CHECK_OK(kiln_runtime_launch_forward(runtime, &config, NULL, &args));
+  last_launch("kiln_forward", &params, sizeof(params));
+  CHECK(is_scale(params.scale_log2, 0.25));
+  args.batch = 0;
+  CHECK_OK(kiln_forward_launch(kernel, NULL, &args));
+  CHECK(fake.launch_count() == 2);
+  kiln_forward_release(kernel);
+}
+
+static void decode_launches_what_the_arguments_say(kiln_runtime* runtime) {
+  const kiln_attention_config config = kiln_attention_config_init();
+  kiln_decode_args args = machine_decode_args();
+  kiln_decode_kernel* kernel = NULL;
+  DecodeParams params;
+  size_t bytes = 0;
+  args.num_splits = 5;
+  args.lse = machine_address(0x50000);
+  args.lengths = machine_address(0x60000);
+  args.workspace = machine_address(0x100000);
+  CHECK_OK(kiln_decode_get(runtime, &config, &kernel));
+  CHECK_OK(kiln_decode_workspace_bytes(kernel, &args, &bytes));
+  CHECK(bytes > 0);
+  args.workspace_bytes = bytes - 1;
+  CHECK_REFUSED(kiln_decode_launch(kernel, NULL, &args), "workspace_bytes is");
+  args.workspace_bytes = bytes;
+  fake.set_params_bytes(sizeof(params));
+  CHECK_OK(kiln_decode_launch(kernel, NULL, &args));
+  last_launch("kiln_decode", &params, sizeof(params));
+  CHECK(params.q == args.q.data && params.k == args.k_cache.data && params.v == args.v_cache.data);
+  CHECK(params.o == args.out.data && params.lse == args.lse && params.lengths == args.lengths);
+  CHECK(same_strides(params.k_strides, args.k_cache.strides) && same_strides(params.v_strides, args.v_cache.strides));
+  CHECK(params.batch == 2 && params.heads_q == 8 && params.heads_kv == 2 && params.max_len_k == 4096);
+  CHECK(params.splits == 5 && params.window_left == -1 && is_scale(params.scale_log2, 1 / sqrt(128)));
+
+  args.num_splits = 1;
+  args.has_scale = 1;
+  args.scale = 0.5F;
+  args.workspace = NULL;
+  args.workspace_bytes = 0;
+  CHECK_OK(kiln_runtime_launch_decode(runtime, &config, NULL, &args));
+  last_launch("kiln_decode", &params, sizeof(params));
+  CHECK(params.splits == 1 && is_scale(params.scale_log2, 0.5));
+  fake.set_params_bytes(0); /* what follows launches kernels of either kind */
+  kiln_decode_release(kernel);
+}
+
+static void tells_what_a_kernel_is(kiln_runtime* runtime) {
+  kiln_attention_config config = kiln_attention_config_init();
+  kiln_kernel_info info = kiln_kernel_info_init();
+  kiln_decode_kernel* kernel = NULL;
+  char text[KILN_CONFIG_TEXT_BYTES];
+  config.dtype = KILN_F16;
+  config.head_dim_v = 64;
+  config.alignment = KILN_TOP_LEFT;
+  CHECK_OK(kiln_decode_get(runtime, &config, &kernel));
+  CHECK_OK(kiln_decode_info(kernel, &info));
+  CHECK(info.kind == KILN_KIND_DECODE && info.origin == KILN_ORIGIN_COMPILED);
+  CHECK(strcmp(info.target, "sm_90") == 0 && strlen(info.kernel_id) == 64);
+  CHECK(info.registers == 96 && info.spill_bytes == 0 && info.smem_bytes > 0 && info.compile_ms > 0);
+  CHECK(memcmp(info.config, &config, sizeof(config)) == 0);
+  CHECK_OK(kiln_attention_config_text(info.config, text, sizeof(text)));
+  CHECK(strcmp(text, "f16 d128/64 top-left") == 0);
+  CHECK_REFUSED(kiln_attention_config_text(&config, text, 20), "text_bytes is 20: it must be at least 21");
+  kiln_decode_release(kernel);
+}
+
+static void a_kernel_lives_as_long_as_its_owners(void) {
+  const kiln_attention_config config = kiln_attention_config_init();
+  const kiln_forward_args args = machine_forward_args();
+  kiln_runtime* const runtime = machine_runtime();
+  const int launches = fake.launch_count();
+  const int libraries = fake.live_libraries();
+  kiln_forward_kernel* kernel = NULL;
+  CHECK_OK(kiln_forward_get(runtime, &config, &kernel));
+  CHECK_OK(kiln_forward_retain(kernel));
+  kiln_runtime_destroy(runtime);
+  kiln_forward_release(kernel);
+  CHECK_OK(kiln_forward_launch(kernel, NULL, &args));
+  CHECK(fake.launch_count() == launches + 1 && fake.live_libraries() == libraries + 1);
+  kiln_forward_release(kernel);
+  CHECK(fake.live_libraries() == libraries);
+}
+
+typedef struct Reports {
+  int count;
+  kiln_progress last;
+} Reports;
+
+static void keep_report(const kiln_progress* progress, void* user) {
+  Reports* const reports = user;
+  ++reports->count;
+  reports->last = *progress;
+}
+
+static void prepares_and_counts(void) {
+  kiln_options* const options = machine_options();
+  kiln_attention_config configs[2];
+  kiln_kernel_request requests[4];
+  kiln_runtime* runtime = NULL;
+  kiln_stats stats = kiln_stats_init();
+  Reports reports;
+  int i = 0;
+  memset(&reports, 0, sizeof(reports));
+  configs[0] = configs[1] = kiln_attention_config_init();
+  configs[1].causal = 1;
+  for (i = 0; i < 4; ++i) {
+    requests[i] = kiln_kernel_request_init();
+    requests[i].config = &configs[i % 2];
+  }
+  requests[2].kind = KILN_KIND_DECODE; /* so three kernels in all: the fourth is the second once more */
+  CHECK_OK(kiln_options_set(options, "cache_dir", machine_path("cache")));
+  CHECK_OK(kiln_runtime_create(options, &runtime));
+  CHECK_OK(kiln_runtime_prepare(runtime, requests, 4, keep_report, &reports));
+  CHECK(reports.count >= 1 && reports.last.struct_size == sizeof(kiln_progress));
+  CHECK(reports.last.done == 3 && reports.last.total == 3);
+  CHECK_OK(kiln_runtime_prepare(runtime, requests, 1, NULL, NULL));
+  CHECK_OK(kiln_runtime_prepare(runtime, NULL, 0, NULL, NULL));
+  CHECK_OK(kiln_runtime_stats(runtime, &stats));
+  CHECK(stats.struct_size == sizeof(stats) && stats.compiles == 3 && stats.memory_hits == 1);
+  CHECK(stats.launches == 0 && stats.disk_hits == 0 && stats.precompiled_hits == 0 && stats.compile_ms > 0);
+  kiln_runtime_destroy(runtime);
+
+  CHECK_OK(kiln_runtime_create(options, &runtime));
+  CHECK_OK(kiln_runtime_prepare(runtime, requests, 4, NULL, NULL));
+  CHECK_OK(kiln_runtime_stats(runtime, &stats));
+  CHECK(stats.compiles == 0 && stats.disk_hits == 3 && stats.load_ms > 0);
+  requests[1].kind = 2;
+  CHECK_REFUSED(kiln_runtime_prepare(runtime, requests, 4, NULL, NULL), "requests[1]: kind is 2");
+  kiln_runtime_destroy(runtime);
+  kiln_options_destroy(options);
+}
+
+void test_kernels(void) {
+  kiln_runtime* runtime = NULL;
+  setenv("KILN_CUDA_PATH", KILN_FAKE_CUDA_PATH, 1);
+  setenv("KILN_NVRTC_PATH", KILN_NVRTC_SHIM, 1);
+  setenv("KILN_CACHE_DIR", "", 1);
+  CHECK_OK(kiln_runtime_create(NULL, &runtime)); /* from the environment */
+  forward_launches_what_the_arguments_say(runtime);
+  decode_launches_what_the_arguments_say(runtime);
+  tells_what_a_kernel_is(runtime);
+  kiln_runtime_destroy(runtime);
+  unsetenv("KILN_CUDA_PATH");
+  unsetenv("KILN_NVRTC_PATH");
+  unsetenv("KILN_CACHE_DIR");
+  a_kernel_lives_as_long_as_its_owners();
+  prepares_and_counts();
+}

@@ -1,0 +1,149 @@
+/* Programs already built rely on these numbers. To add a member: at the end of its struct, a line here, and its default
+ * in _init(). The members follow each other without gaps, so a compiler that has 64-bit pointers can't lay them out in
+ * another way. */
+#include "c_api/check.h"
+
+#include <stdio.h>
+#include <string.h>
+
+typedef struct Member {
+  const char* owner;
+  const char* name;
+  size_t struct_bytes;
+  size_t offset;
+  size_t bytes;
+  size_t wanted_offset;
+} Member;
+
+#define MEMBER(owner, name, wanted_offset) \
+  {#owner, #name, sizeof(owner), offsetof(owner, name), sizeof(((owner*)0)->name), wanted_offset}
+#define END(owner, wanted_bytes) {#owner, NULL, sizeof(owner), sizeof(owner), 0, wanted_bytes}
+
+static const Member members[] = {
+    MEMBER(kiln_attention_config, struct_size, 0),
+    MEMBER(kiln_attention_config, dtype, 8),
+    MEMBER(kiln_attention_config, head_dim_qk, 12),
+    MEMBER(kiln_attention_config, head_dim_v, 16),
+    MEMBER(kiln_attention_config, causal, 20),
+    MEMBER(kiln_attention_config, alignment, 24),
+    MEMBER(kiln_attention_config, window, 28),
+    END(kiln_attention_config, 32),
+
+    MEMBER(kiln_strides, batch, 0),
+    MEMBER(kiln_strides, row, 8),
+    MEMBER(kiln_strides, head, 16),
+    END(kiln_strides, 24),
+
+    MEMBER(kiln_input, data, 0),
+    MEMBER(kiln_input, strides, 8),
+    END(kiln_input, 32),
+
+    MEMBER(kiln_output, data, 0),
+    MEMBER(kiln_output, strides, 8),
+    END(kiln_output, 32),
+
+    MEMBER(kiln_forward_args, struct_size, 0),
+    MEMBER(kiln_forward_args, q, 8),
+    MEMBER(kiln_forward_args, k, 40),
+    MEMBER(kiln_forward_args, v, 72),
+    MEMBER(kiln_forward_args, out, 104),
+    MEMBER(kiln_forward_args, batch, 136),
+    MEMBER(kiln_forward_args, len_q, 140),
+    MEMBER(kiln_forward_args, len_k, 144),
+    MEMBER(kiln_forward_args, heads_q, 148),
+    MEMBER(kiln_forward_args, heads_kv, 152),
+    MEMBER(kiln_forward_args, reserved, 156),
+    MEMBER(kiln_forward_args, lse, 160),
+    MEMBER(kiln_forward_args, has_scale, 168),
+    MEMBER(kiln_forward_args, scale, 172),
+    MEMBER(kiln_forward_args, window_left, 176),
+    MEMBER(kiln_forward_args, window_right, 180),
+    END(kiln_forward_args, 184),
+
+    MEMBER(kiln_decode_args, struct_size, 0),
+    MEMBER(kiln_decode_args, q, 8),
+    MEMBER(kiln_decode_args, k_cache, 40),
+    MEMBER(kiln_decode_args, v_cache, 72),
+    MEMBER(kiln_decode_args, out, 104),
+    MEMBER(kiln_decode_args, batch, 136),
+    MEMBER(kiln_decode_args, max_len_k, 140),
+    MEMBER(kiln_decode_args, heads_q, 144),
+    MEMBER(kiln_decode_args, heads_kv, 148),
+    MEMBER(kiln_decode_args, lse, 152),
+    MEMBER(kiln_decode_args, lengths, 160),
+    MEMBER(kiln_decode_args, has_scale, 168),
+    MEMBER(kiln_decode_args, scale, 172),
+    MEMBER(kiln_decode_args, window_left, 176),
+    MEMBER(kiln_decode_args, num_splits, 180),
+    MEMBER(kiln_decode_args, workspace, 184),
+    MEMBER(kiln_decode_args, workspace_bytes, 192),
+    END(kiln_decode_args, 200),
+
+    MEMBER(kiln_kernel_request, struct_size, 0),
+    MEMBER(kiln_kernel_request, kind, 8),
+    MEMBER(kiln_kernel_request, reserved, 12),
+    MEMBER(kiln_kernel_request, config, 16),
+    END(kiln_kernel_request, 24),
+
+    MEMBER(kiln_progress, struct_size, 0),
+    MEMBER(kiln_progress, done, 8),
+    MEMBER(kiln_progress, total, 12),
+    MEMBER(kiln_progress, seconds_left, 16),
+    END(kiln_progress, 24),
+
+    MEMBER(kiln_stats, struct_size, 0),
+    MEMBER(kiln_stats, memory_hits, 8),
+    MEMBER(kiln_stats, precompiled_hits, 16),
+    MEMBER(kiln_stats, disk_hits, 24),
+    MEMBER(kiln_stats, compiles, 32),
+    MEMBER(kiln_stats, launches, 40),
+    MEMBER(kiln_stats, compile_ms, 48),
+    MEMBER(kiln_stats, load_ms, 56),
+    END(kiln_stats, 64),
+
+    MEMBER(kiln_kernel_info, struct_size, 0),
+    MEMBER(kiln_kernel_info, kind, 8),
+    MEMBER(kiln_kernel_info, origin, 12),
+    MEMBER(kiln_kernel_info, config, 16),
+    MEMBER(kiln_kernel_info, target, 24),
+    MEMBER(kiln_kernel_info, kernel_id, 32),
+    MEMBER(kiln_kernel_info, registers, 40),
+    MEMBER(kiln_kernel_info, spill_bytes, 44),
+    MEMBER(kiln_kernel_info, smem_bytes, 48),
+    MEMBER(kiln_kernel_info, reserved, 52),
+    MEMBER(kiln_kernel_info, compile_ms, 56),
+    END(kiln_kernel_info, 64),
+};
+
+static void check_member(const Member* member, size_t end_of_last) {
+  char what[128];
+  const char* const name = member->name != NULL ? member->name : "(the end)";
+  snprintf(what, sizeof(what), "%s.%s lies at %d, not at %d", member->owner, name, (int)member->offset,
+           (int)member->wanted_offset);
+  check(member->offset == member->wanted_offset, __FILE__, __LINE__, what);
+  snprintf(what, sizeof(what), "%s.%s begins at %d, but what is before it ends at %d", member->owner, name,
+           (int)member->offset, (int)end_of_last);
+  check(member->offset == end_of_last, __FILE__, __LINE__, what);
+  snprintf(what, sizeof(what), "%s.%s lies across a multiple of 8", member->owner, name);
+  check(member->bytes % 8 == 0 || member->offset / 8 == (member->offset + member->bytes - 1) / 8, __FILE__, __LINE__,
+        what);
+}
+
+void test_layout(void) {
+  size_t end_of_last = 0;
+  size_t i = 0;
+  for (i = 0; i < sizeof(members) / sizeof(members[0]); ++i) {
+    check_member(&members[i], end_of_last);
+    end_of_last = members[i].name != NULL ? members[i].offset + members[i].bytes : 0;
+  }
+  /* Numbers that programs have compiled in. */
+  CHECK(KILN_OK == 0 && KILN_ERROR_INVALID_ARGUMENT == 1 && KILN_ERROR_UNSUPPORTED == 2);
+  CHECK(KILN_ERROR_MISSING_KERNEL == 3 && KILN_ERROR_CAPTURING == 4 && KILN_ERROR_COMPILE == 5);
+  CHECK(KILN_ERROR_CUDA == 6 && KILN_ERROR_IO == 7 && KILN_ERROR_OUT_OF_MEMORY == 100 && KILN_ERROR_INTERNAL == 101);
+  CHECK(KILN_F16 == 0 && KILN_BF16 == 1 && KILN_BOTTOM_RIGHT == 0 && KILN_TOP_LEFT == 1);
+  CHECK(KILN_WINDOW_NONE == 0 && KILN_WINDOW_SLIDING == 1 && KILN_KIND_FORWARD == 0 && KILN_KIND_DECODE == 1);
+  CHECK(KILN_LOG_TRACE == 0 && KILN_LOG_DEBUG == 1 && KILN_LOG_INFO == 2 && KILN_LOG_WARNING == 3);
+  CHECK(KILN_LOG_ERROR == 4 && KILN_LOG_OFF == 5 && KILN_CONFIG_TEXT_BYTES == 96);
+  CHECK(KILN_ORIGIN_PRECOMPILED == 0 && KILN_ORIGIN_DISK == 1 && KILN_ORIGIN_COMPILED == 2);
+  CHECK(sizeof(kiln_status) == 4 && strlen(kiln_version()) >= 5);
+}
