@@ -74,13 +74,20 @@ int parse_int(std::string_view text, const Setting& setting, std::string_view wh
 }
 
 /// `where`: what the text was given as, for messages.
+std::filesystem::path parse_path(std::string_view text, std::string_view where) {
+  if (text.find('\0') != std::string_view::npos) {  // the system would take what stands before it for the path
+    base::fail(ErrorCode::invalid_argument, "{}: a path can't hold a NUL character", where);
+  }
+  return text;
+}
+
 void set_from_text(Options& options, const Setting& setting, std::string_view text, std::string_view where) {
   if (const auto* number = std::get_if<int Options::*>(&setting.member)) {
     options.** number = parse_int(text, setting, where);
   } else if (const auto* flag = std::get_if<bool Options::*>(&setting.member)) {
     options.** flag = parse_flag(text, where);
   } else if (const auto* path = std::get_if<Path Options::*>(&setting.member)) {
-    options.** path = std::filesystem::path(text);
+    options.** path = parse_path(text, where);
   } else if (const auto* level = std::get_if<LogLevel Options::*>(&setting.member)) {
     options.** level = parse_level(text, where);
   }
@@ -92,11 +99,7 @@ void set_from_json(Options& options, const Setting& setting, const base::Json& j
   } else if (const auto* flag = std::get_if<bool Options::*>(&setting.member)) {
     options.** flag = json.as_bool();
   } else if (const auto* path = std::get_if<Path Options::*>(&setting.member)) {
-    const std::string& text = json.as_string();
-    if (text.find('\0') != std::string::npos) {  // the system would take what stands before it for the path
-      base::fail(ErrorCode::invalid_argument, "{}: a path can't hold a NUL character", json.where());
-    }
-    options.** path = std::filesystem::path(text);
+    options.** path = parse_path(json.as_string(), json.where());
   } else if (const auto* level = std::get_if<LogLevel Options::*>(&setting.member)) {
     options.** level = parse_level(json.as_string(), json.where());
   }
