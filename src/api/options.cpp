@@ -82,6 +82,13 @@ int parse_int(std::string_view text, const Setting& setting, std::string_view wh
 }
 
 /// `where`: what the text was given as, for messages.
+std::filesystem::path parse_path(std::string_view text, std::string_view where) {
+  if (text.find('\0') != std::string_view::npos) {  // the system would take what stands before it for the path
+    base::fail(ErrorCode::invalid_argument, "{}: a path can't hold a NUL character", where);
+  }
+  return text;
+}
+
 void set_from_text(Options& options, const Setting& setting, std::string_view text, std::string_view where) {
   if (const auto* number = std::get_if<int Options::*>(&setting.member)) {
     options.** number = parse_int(text, setting, where);
@@ -90,7 +97,7 @@ void set_from_text(Options& options, const Setting& setting, std::string_view te
   } else if (const auto* flag = std::get_if<bool Options::*>(&setting.member)) {
     options.** flag = parse_flag(text, where);
   } else if (const auto* path = std::get_if<Path Options::*>(&setting.member)) {
-    options.** path = std::filesystem::path(text);
+    options.** path = parse_path(text, where);
   } else if (const auto* level = std::get_if<LogLevel Options::*>(&setting.member)) {
     options.** level = parse_level(text, where);
   }
@@ -99,7 +106,9 @@ void set_from_text(Options& options, const Setting& setting, std::string_view te
 /// A list as the one string that the environment would give.
 std::filesystem::path join_folders(const base::Json& list) {
   std::string joined;
-  for (const base::Json& folder : list.as_array()) joined.append(joined.empty() ? "" : ":").append(folder.as_string());
+  for (const base::Json& folder : list.as_array()) {
+    joined.append(joined.empty() ? "" : ":").append(parse_path(folder.as_string(), folder.where()).string());
+  }
   return joined;
 }
 
@@ -113,7 +122,8 @@ void set_from_json(Options& options, const Setting& setting, const base::Json& j
   } else if (const auto* flag = std::get_if<bool Options::*>(&setting.member)) {
     options.** flag = json.as_bool();
   } else if (const auto* path = std::get_if<Path Options::*>(&setting.member)) {
-    options.** path = json.is_array() && setting.several ? join_folders(json) : std::filesystem::path(json.as_string());
+    options.** path =
+        json.is_array() && setting.several ? join_folders(json) : parse_path(json.as_string(), json.where());
   } else if (const auto* level = std::get_if<LogLevel Options::*>(&setting.member)) {
     options.** level = parse_level(json.as_string(), json.where());
   }

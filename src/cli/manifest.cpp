@@ -39,15 +39,19 @@ std::vector<int> read_architectures(const base::Json& json) {
   return architectures;
 }
 
-/// Every combination of the members that are lists.
-std::vector<base::Json> combinations(const base::Json& kernel) {
+/// Every combination of the members that are lists; `others` stand before them in the manifest.
+std::vector<base::Json> combinations(const base::Json& kernel, std::size_t others) {
   std::vector<base::Json> partial = {kernel};
+  const auto check = [&](std::size_t count) {
+    if (others + count <= kMostKernels) return;
+    base::fail(ErrorCode::invalid_argument, "{}: with this the manifest stands for more than {} kernels",
+               kernel.where(), kMostKernels);
+  };
+  check(1);
   for (const auto& [key, value] : kernel.as_object()) {
     if (key == kArchitectures || !value.is_array()) continue;
     if (value.as_array().empty()) base::fail(ErrorCode::invalid_argument, "{} is empty", value.where());
-    if (partial.size() * value.as_array().size() > kMostKernels) {
-      base::fail(ErrorCode::invalid_argument, "{} stands for more than {} kernels", kernel.where(), kMostKernels);
-    }
+    check(partial.size() * value.as_array().size());
     std::vector<base::Json> wider;
     for (const base::Json& before : partial) {
       for (const base::Json& choice : value.as_array()) {
@@ -70,10 +74,13 @@ std::vector<ManifestItem> parse_manifest(std::string_view text, std::string_view
 
   std::set<ManifestItem> seen;
   std::vector<ManifestItem> items;
+  std::size_t count = 0;
   for (const base::Json& kernel : root.at("kernels").as_array()) {
     const base::Json* own = kernel.find(kArchitectures);
     const auto architectures = read_architectures(own != nullptr ? *own : root.at(kArchitectures));
-    for (const base::Json& single : combinations(kernel)) {
+    const auto singles = combinations(kernel, count);
+    count += singles.size();
+    for (const base::Json& single : singles) {
       const KernelRequest request = plan::request_from_json(single, kAlso);
       for (const int architecture : architectures) {
         const ManifestItem item{request, architecture};

@@ -28,11 +28,14 @@ struct EntryRecord {
 };
 static_assert(sizeof(EntryRecord) == 24);
 
-/// The string at an offset; empty if it isn't ended within the cache.
+/// The string at an offset; empty if it isn't ended within what a path may have. The cache has some thousand
+/// entries, so a search for each that goes to its end would not come to one.
 std::string_view string_at(std::string_view cache, std::uint32_t offset) {
+  constexpr std::size_t kMostBytes = 4096;
   if (offset >= cache.size()) return {};
-  const std::size_t end = cache.find('\0', offset);
-  return end == std::string_view::npos ? std::string_view{} : cache.substr(offset, end - offset);
+  const std::string_view rest = cache.substr(offset, kMostBytes);
+  const std::size_t end = rest.find('\0');
+  return end == std::string_view::npos ? std::string_view{} : rest.substr(0, end);
 }
 
 }  // namespace

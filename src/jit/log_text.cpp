@@ -34,6 +34,12 @@ int number_before(std::string_view line, std::string_view words) {
   return result.ec == std::errc() ? number : 0;
 }
 
+/// So that the sum of two such sums is still an int, whatever a log says.
+void add(int& sum, int more) {
+  constexpr int kMost = (1 << 30) - 1;
+  sum = std::min(sum, kMost - std::min(more, kMost)) + std::min(more, kMost);
+}
+
 /// "error" or "warning" as a kind of message: `kern.cu(3): error: …`, `ptxas error   : …`, `error #20-D: …`.
 bool is_message(std::string_view line, std::string_view kind) {
   for (std::size_t at = line.find(kind); at != std::string_view::npos; at = line.find(kind, at + 1)) {
@@ -68,8 +74,8 @@ Resources parse_log(std::string_view log, std::string_view entry) {
     resources.registers = std::max(resources.registers, number_before(line, " registers"));
     resources.static_smem_bytes = std::max(resources.static_smem_bytes, number_before(line, " bytes smem"));
     resources.stack_bytes = std::max(resources.stack_bytes, number_before(line, " bytes stack frame"));
-    resources.spill_store_bytes += number_before(line, " bytes spill stores");
-    resources.spill_load_bytes += number_before(line, " bytes spill loads");
+    add(resources.spill_store_bytes, number_before(line, " bytes spill stores"));
+    add(resources.spill_load_bytes, number_before(line, " bytes spill loads"));
   }
   return resources;
 }

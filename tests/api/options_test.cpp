@@ -77,6 +77,7 @@ INSTANTIATE_TEST_SUITE_P(Cases, OptionsFromBadJson,
                                          BadJson{"NegativeSize", R"({"cache_max_bytes": -1})", "cache_max_bytes"},
                                          BadJson{"ListOfOne", R"({"cache_dir": ["/c"]})", "cache_dir"},
                                          BadJson{"Fraction", R"({"device": 0.5})", "device"},
+                                         BadJson{"PathWithNul", R"({"cache_dir": "/c\u0000d"})", "cache_dir"},
                                          BadJson{"UnknownLevel", R"({"log_level": "loud"})", "loud"}),
                          [](const auto& parameter) { return parameter.param.name; });
 

@@ -81,5 +81,19 @@ TEST(Manifest, ExplosionsAreRefused) {
               HasSubstr("stands for more than 100000 kernels"));
 }
 
+// Each would pass alone, and a long list of such would take hours.
+TEST(Manifest, TheLimitHoldsForAllKernelsTogether) {
+  const auto repeated = [](std::string_view value, int count) {
+    std::string list(value);
+    for (int i = 1; i < count; ++i) list += fmt::format(", {}", value);
+    return list;
+  };
+  const std::string text = fmt::format(
+      R"({{"architectures": [90], "kernels": [{{"causal": [{}], "window": [{}]}}, {{"causal": [{}], "window": [{}]}}]}})",
+      repeated("true", 100), repeated(R"("none")", 100), repeated("true", 300), repeated(R"("none")", 310));
+  EXPECT_THAT(error_of(ErrorCode::invalid_argument, [&] { parse_manifest(text, "m.json"); }),
+              AllOf(HasSubstr("kernels[1]"), HasSubstr("stands for more than 100000 kernels")));
+}
+
 }  // namespace
 }  // namespace kiln::cli

@@ -138,7 +138,7 @@ TEST_F(Precompile, InterruptedItLeavesAUsableFolder) {
   EXPECT_EQ(verify.exit_code, 0);
   EXPECT_EQ(verify.json().at("files").as_int(0, 8), made);
 
-  variables.erase("KILN_SHIM_DELAY_MS");
+  variables.erase("NVRTC_SHIM_DELAY_MS");
   const ToolResult rest = run({"precompile", manifest(), "-o", store, "--json"});
   EXPECT_EQ(rest.json().at("present").as_int(0, 8), made);
   EXPECT_EQ(rest.json().at("made").as_int(0, 8), 8 - made);

@@ -186,6 +186,7 @@ std::uint64_t fuzz(const Settings& settings) {
       break;
     }
     run(mutator.next());
+    if (runs % (1 << 18) == 0) std::fprintf(stderr, "#%llu\n", static_cast<unsigned long long>(runs));
   }
   return runs;
 }
@@ -210,7 +211,7 @@ int main(int count, char** arguments) {
       std::raise(caught);
     });
   }
-  std::printf("%llu inputs\n", static_cast<unsigned long long>(fuzz(settings)));
+  std::fprintf(stderr, "Done %llu runs\n", static_cast<unsigned long long>(fuzz(settings)));
   return 0;
 }
 

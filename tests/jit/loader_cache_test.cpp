@@ -49,6 +49,13 @@ TEST(LoaderCache, DamageIsNothingFound) {
   }
 }
 
+// No path is that long; a search for the end of each string to the end of a damaged cache would take for ever.
+TEST(LoaderCache, StringsLongerThanAPathAreNone) {
+  const std::string path = "/" + std::string(4094, 'p');
+  EXPECT_THAT(find_in_loader_cache(test::fake_loader_cache({{"liba.so", path}}), "liba.so"), ElementsAre(path));
+  EXPECT_THAT(find_in_loader_cache(test::fake_loader_cache({{"liba.so", path + "p"}}), "liba.so"), IsEmpty());
+}
+
 TEST(LoaderCache, ReadsTheOneOfThisSystem) {
   if (!std::filesystem::exists("/etc/ld.so.cache")) GTEST_SKIP() << "this system has no /etc/ld.so.cache";
   const auto found = find_in_loader_cache(base::read_file("/etc/ld.so.cache"), "libc.so.6");

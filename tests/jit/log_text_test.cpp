@@ -99,6 +99,14 @@ TEST(ParseLog, OddTextsGiveNothing) {
   }
 }
 
+TEST(ParseLog, AbsurdSumsDoNotOverflow) {
+  std::string log = "Compiling entry function 'kern'\n";
+  for (int i = 0; i < 3; ++i) log += "2147483647 bytes spill stores, 2147483647 bytes spill loads\n";
+  const Resources kern = parse_log(log, "kern");
+  EXPECT_GT(kern.spill_store_bytes, 1'000'000'000);
+  EXPECT_GT(kern.spill_bytes(), 2'000'000'000);
+}
+
 TEST(FirstErrors, AreTheErrorLinesOfTheLog) {
   const std::string errors = first_errors(R"(kern.cu(1): warning #177-D: variable "error" was declared
 kern.cu(2): error: identifier "nope" is undefined
