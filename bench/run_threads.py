@@ -15,7 +15,7 @@ import record
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=16)
-    parser.add_argument("--launches", type=int, default=20_000, help="of each thread (20,000; the kept result: 1,000,000)")
+    parser.add_argument("--launches", type=int, default=20_000, help="of each thread (20,000; kept: 1,000,000)")
     parser.add_argument("--build", type=Path, default=record.default_build(), help="build folder (build/release)")
     parser.add_argument("--out", type=Path, help="folder for the result (bench/results)")
     arguments = parser.parse_args()
