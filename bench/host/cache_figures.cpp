@@ -84,14 +84,14 @@ double time_readers(int readers, const std::function<void(const KernelRequest&)>
 }
 
 Figures memory_hits(const Setup& setup) {
-  detail::RuntimeState state(cold_options(setup));
+  const auto state = detail::RuntimeState::make(cold_options(setup));
   const Runtime runtime(cold_options(setup));
   for (const bool causal : {false, true}) {
-    static_cast<void>(state.get({KernelKind::forward, {.causal = causal}}, nullptr));
+    static_cast<void>(state->get({KernelKind::forward, {.causal = causal}}, nullptr));
     static_cast<void>(runtime.forward({.causal = causal}));
   }
   const auto look_up = [&](const KernelRequest& request) {
-    for (int i = 0; i < kEach; ++i) static_cast<void>(state.get(request, nullptr));
+    for (int i = 0; i < kEach; ++i) static_cast<void>(state->get(request, nullptr));
   };
   // Makes a handle of it, which counts references.
   const auto make_handle = [&](const KernelRequest& request) {

@@ -122,7 +122,11 @@ std::vector<api::Job> RuntimeState::jobs(std::span<const KernelRequest> requests
   jobs.reserve(ordered.size());
   for (const auto& request : ordered) {
     jobs.emplace_back([self = shared_from_this(), request, stop] {
-      if (self->kernels_.find(request) == nullptr) static_cast<void>(self->build(request, nullptr, stop));
+      if (self->kernels_.find(request) != nullptr) {
+        self->counters_->memory_hits.add();
+      } else {
+        static_cast<void>(self->build(request, nullptr, stop));
+      }
     });
   }
   return jobs;

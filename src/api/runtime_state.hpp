@@ -25,7 +25,6 @@ struct RequestHash {
 class RuntimeState : public std::enable_shared_from_this<RuntimeState> {
  public:
   static std::shared_ptr<RuntimeState> make(const Options& options);
-  explicit RuntimeState(const Options& options);
 
   using KernelPtr = std::shared_ptr<const LoadedKernel>;
   /// `stream`: whose capture forbids a compile; nullptr looks at the current context's streams.
@@ -37,6 +36,7 @@ class RuntimeState : public std::enable_shared_from_this<RuntimeState> {
   [[nodiscard]] Stats stats() const;
 
  private:
+  explicit RuntimeState(const Options& options);
   [[nodiscard]] const KernelPtr& build(const KernelRequest& request, Stream stream, const std::stop_token& stop);
   [[nodiscard]] KernelPtr load(const KernelRequest& request, Stream stream, const std::stop_token& stop) const;
   [[nodiscard]] std::vector<api::Job> jobs(std::span<const KernelRequest> requests, const std::stop_token& stop);

@@ -144,13 +144,13 @@ ExitCode bench(const Common& common, const BenchArguments& arguments) {
   const tune::Gpu gpu(common.options);
   Options options = common.options;
   options.device = gpu.ordinal();
-  detail::RuntimeState runtime(options);
+  const auto runtime = detail::RuntimeState::make(options);
   std::set<KernelRequest> requests;
   for (const tune::Problem& problem : problems) requests.insert(problem.request);
   {
     Progress progress("compiling", static_cast<int>(requests.size()), common.terminal);
     const std::vector<KernelRequest> list(requests.begin(), requests.end());
-    runtime.prepare(list, [&](const kiln::Progress& at) { progress.update(at.done); });
+    runtime->prepare(list, [&](const kiln::Progress& at) { progress.update(at.done); });
   }
 
   tune::Timer timer(gpu, common.options);
@@ -158,7 +158,7 @@ ExitCode bench(const Common& common, const BenchArguments& arguments) {
   {
     Progress progress("measuring", static_cast<int>(problems.size()), common.terminal);
     for (const tune::Problem& problem : problems) {
-      const auto kernel = runtime.get(problem.request, nullptr);
+      const auto kernel = runtime->get(problem.request, nullptr);
       rows.push_back({problem, tune::measure(gpu, timer, kernel, problem, arguments.samples, 1)});
       progress.update(static_cast<int>(rows.size()), tune::shape_text(problem));
     }

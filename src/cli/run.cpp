@@ -20,7 +20,7 @@ tune::KernelPtr find_kernel(const Common& common, const tune::Gpu& gpu, const Ke
                             std::string_view tile) {
   Options options = common.options;
   options.device = gpu.ordinal();
-  if (tile.empty()) return detail::RuntimeState(options).get(request, nullptr);
+  if (tile.empty()) return detail::RuntimeState::make(options)->get(request, nullptr);
   const api::Builder builder(options, logger_of(common));
   const auto config = plan::with_tiling(request, gpu.info(), parse_tiling(tile));
   return tune::load_kernel(gpu, config, builder.find_or_compile(config).entry);
