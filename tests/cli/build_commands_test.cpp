@@ -192,8 +192,9 @@ TEST_F(Tool, CacheExplainSaysInWhatKeysDiffer) {
   const auto parts_of = [&](const std::string& a, const std::string& b) {
     const ToolResult result = run({"cache", "explain", a, b, "--folder", store, "--json"});
     EXPECT_EQ(result.exit_code, 0) << result.err;
+    const base::Json json = result.json();
     std::vector<std::string> parts;
-    for (const auto& each : result.json().at("differences").as_array()) parts.push_back(each.at("part").as_string());
+    for (const auto& each : json.at("differences").as_array()) parts.push_back(each.at("part").as_string());
     return parts;
   };
   const std::string bf16 = id("bf16", "sm90");
