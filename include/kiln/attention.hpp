@@ -11,7 +11,7 @@
 namespace kiln {
 
 /// Element type of q, k, v and the output.
-enum class DType : std::uint8_t { f16, bf16 };
+enum class DType : std::uint8_t { f16, bf16, f32 };
 
 /// Where query row i stands among the keys when the two lengths differ.
 enum class Alignment : std::uint8_t {
@@ -19,12 +19,23 @@ enum class Alignment : std::uint8_t {
   top_left,      ///< the first query stands at the first key: δ = 0 (PyTorch's is_causal)
 };
 
+/// Key j is visible iff i + δ − left ≤ j ≤ i + δ + right. A side of −1 is open.
 enum class Window : std::uint8_t {
   none,
-  sliding,  ///< key j is visible iff i + δ − left ≤ j ≤ i + δ + right; the sides come with each call
+  sliding,  ///< the sides come with each call
+  fixed,    ///< the sides are the config's
+};
+
+/// A tensor over [batch, heads_q, len_q, len_k] that comes with each call.
+enum class Bias : std::uint8_t {
+  none,
+  additive,  ///< in the inputs' type, added to the scaled score
+  mask,      ///< a byte each; 0 hides the key
 };
 
 /// What is fixed when a kernel is compiled. Two equal configs share one kernel.
+///
+/// score = softcap(scale · q·k) − slope · |i + δ − j| + bias, then what isn't visible is hidden.
 struct AttentionConfig {
   DType dtype = DType::bf16;
   int head_dim_qk = 128;
@@ -32,6 +43,16 @@ struct AttentionConfig {
   bool causal = false;  ///< key j is visible iff j ≤ i + δ
   Alignment alignment = Alignment::bottom_right;
   Window window = Window::none;
+  int window_left = -1;   ///< Window::fixed only
+  int window_right = -1;  ///< Window::fixed only
+  bool softcap = false;   ///< softcap(x) = cap · tanh(x / cap); the cap comes with each call
+  bool alibi = false;     ///< the slopes come with each call
+  bool sinks = false;     ///< a logit per head, which comes with each call, joins the denominator
+  Bias bias = Bias::none;
+  bool ragged = false;      ///< sequences have lengths of their own, which lie on the device
+  bool paged = false;       ///< keys and values lie in pages that a table lists
+  bool output_f32 = false;  ///< the output is float32 whatever the inputs are
+  bool allow_tf32 = false;  ///< float32 products may drop to one TF32 pass; default: three, as exact as float32
 
   auto operator<=>(const AttentionConfig&) const = default;
 };
@@ -71,23 +92,60 @@ struct Output {
   Strides strides{};
 };
 
-/// One forward call: out = softmax(scale · q kᵀ + mask) v for every batch and head.
+/// Device memory over [batch, heads_q, len_q, len_k]. Neighbouring keys are neighbours; other strides, in elements,
+/// are at least 0, and 0 repeats the same data. Aligned as its elements are.
+struct BiasInput {
+  const void* data = nullptr;
+  Strides strides{};
+};
+
+/// The lengths of the sequences of one call: device memory, read by the kernel, so a captured graph follows it. Each is
+/// optional, and what a sequence has is cut to [0, len_q] or [0, len_k].
+struct SequenceLengths {
+  /// [batch + 1]: sequence b has rows cu[b] … cu[b + 1] − 1 of a packed [total, heads, dim] tensor, whose
+  /// strides.batch is not used.
+  const std::int32_t* cu_seqlens_q = nullptr;
+  const std::int32_t* cu_seqlens_k = nullptr;  ///< not with pages
+  /// [batch]: of the rows that sequence b has, only the first so many count. Other rows of the output stay as they are.
+  const std::int32_t* seqused_q = nullptr;
+  const std::int32_t* seqused_k = nullptr;
+  int total_q = 0;  ///< rows of the packed q; with cu_seqlens_q only
+};
+
+/// Where keys and values lie in pages: k and v are [pages, page_size, heads_kv, dim], strides.batch from page to page.
+struct Pages {
+  /// Device memory, [batch, row_stride]: key j of sequence b is row j % page_size of page table[b][j / page_size].
+  const std::int32_t* table = nullptr;
+  std::int64_t row_stride = 0;  ///< entries from one sequence's row to the next; at least len_k / page_size, rounded up
+  int page_size = 0;            ///< 1 or more
+};
+
+/// One forward call: out = softmax(scores) v for every batch and head.
 struct ForwardArgs {
-  Input q{};             ///< [batch, len_q, heads_q, head_dim_qk]
-  Input k{};             ///< [batch, len_k, heads_kv, head_dim_qk]
-  Input v{};             ///< [batch, len_k, heads_kv, head_dim_v]
-  Output out{};          ///< [batch, len_q, heads_q, head_dim_v]
-  float* lse = nullptr;  ///< optional [batch, heads_q, len_q], dense, natural logarithm
+  Input q{};             ///< [batch, len_q, heads_q, head_dim_qk], or packed [total_q, heads_q, head_dim_qk]
+  Input k{};             ///< [batch, len_k, heads_kv, head_dim_qk], or packed, or pages
+  Input v{};             ///< [batch, len_k, heads_kv, head_dim_v], or packed, or pages
+  Output out{};          ///< [batch, len_q, heads_q, head_dim_v], or packed [total_q, heads_q, head_dim_v]
+  float* lse = nullptr;  ///< optional [batch, heads_q, len_q], or packed [heads_q, total_q], dense
 
   int batch = 0;
-  int len_q = 0;
-  int len_k = 0;
+  int len_q = 0;  ///< with lengths on the device: the most that a sequence has
+  int len_k = 0;  ///< likewise
   int heads_q = 0;
   int heads_kv = 0;  ///< divides heads_q
 
   std::optional<float> scale{};  ///< 1/√head_dim_qk unless given
   int window_left = -1;          ///< keys visible before the query's own position; −1: all (Window::sliding only)
   int window_right = -1;         ///< keys visible after it; −1: all (Window::sliding only)
+  bool lse_base2 = false;        ///< the LSE as a logarithm to base 2 instead of the natural one
+
+  float softcap = 0;                    ///< above 0 (config.softcap only)
+  const float* alibi_slopes = nullptr;  ///< device memory, [heads_q] or [batch, heads_q] (config.alibi only)
+  std::int64_t alibi_batch_stride = 0;  ///< from one sequence's slopes to the next; 0: all have the same
+  const float* sinks = nullptr;         ///< device memory, [heads_q], natural logits (config.sinks only)
+  BiasInput bias{};                     ///< config.bias only
+  SequenceLengths lengths{};            ///< config.ragged only
+  Pages pages{};                        ///< config.paged only
 };
 
 /// One decode call: one new query token per sequence against a cache of keys and values. The query stands

@@ -98,25 +98,45 @@ KILN_API kiln_status kiln_options_set_log(kiln_options* options, kiln_log_callba
 /** A CUstream or cudaStream_t; null is the default stream. */
 typedef struct CUstream_st* kiln_stream;
 
-enum { KILN_F16 = 0, KILN_BF16 = 1 };
+enum { KILN_F16 = 0, KILN_BF16 = 1, KILN_F32 = 2 };
 enum {
   KILN_BOTTOM_RIGHT = 0, /**< the last query sees the last key: δ = len_k − len_q */
   KILN_TOP_LEFT = 1      /**< the first query stands at the first key: δ = 0 */
 };
+/** Key j is visible iff i + δ − left ≤ j ≤ i + δ + right. A side of −1 is open. */
 enum {
   KILN_WINDOW_NONE = 0,
-  KILN_WINDOW_SLIDING = 1 /**< key j is visible iff i + δ − left ≤ j ≤ i + δ + right */
+  KILN_WINDOW_SLIDING = 1, /**< the sides come with each call */
+  KILN_WINDOW_FIXED = 2    /**< the sides are the config's */
+};
+/** A tensor over [batch, heads_q, len_q, len_k] that comes with each call. */
+enum {
+  KILN_BIAS_NONE = 0,
+  KILN_BIAS_ADDITIVE = 1, /**< in the inputs' type, added to the scaled score */
+  KILN_BIAS_MASK = 2      /**< a byte each; 0 hides the key */
 };
 
-/** What is fixed when a kernel is compiled. All members are optional. */
+/** What is fixed when a kernel is compiled. All members are optional.
+ *
+ * score = softcap(scale · q·k) − slope · |i + δ − j| + bias, then what isn't visible is hidden. */
 typedef struct kiln_attention_config {
   size_t struct_size;
-  int32_t dtype;       /**< KILN_F16, KILN_BF16 (the default): of q, k, v and the output */
-  int32_t head_dim_qk; /**< 128 */
-  int32_t head_dim_v;  /**< 128 */
-  int32_t causal;      /**< 1: key j is visible iff j ≤ i + δ; 0 */
-  int32_t alignment;   /**< KILN_BOTTOM_RIGHT */
-  int32_t window;      /**< KILN_WINDOW_NONE; the sides come with each call */
+  int32_t dtype;        /**< KILN_F16, KILN_BF16 (the default), KILN_F32: of q, k, v and the output */
+  int32_t head_dim_qk;  /**< 128 */
+  int32_t head_dim_v;   /**< 128 */
+  int32_t causal;       /**< 1: key j is visible iff j ≤ i + δ; 0 */
+  int32_t alignment;    /**< KILN_BOTTOM_RIGHT */
+  int32_t window;       /**< KILN_WINDOW_NONE */
+  int32_t window_left;  /**< −1; a fixed window's only */
+  int32_t window_right; /**< −1; a fixed window's only */
+  int32_t softcap;      /**< 1: scores become cap · tanh(score / cap), and the cap comes with each call; 0 */
+  int32_t alibi;        /**< 1: the slopes come with each call; 0 */
+  int32_t sinks;        /**< 1: a logit per head, which comes with each call, joins the denominator; 0 */
+  int32_t bias;         /**< KILN_BIAS_NONE */
+  int32_t ragged;       /**< 1: sequences have lengths of their own, which lie on the device; 0 */
+  int32_t paged;        /**< 1: keys and values lie in pages that a table lists; 0 */
+  int32_t output_f32;   /**< 1: the output is float32 whatever the inputs are; 0 */
+  int32_t allow_tf32;   /**< 1: float32 products may drop to one TF32 pass; 0: three, as exact as float32 */
 } kiln_attention_config;
 
 /** Distances in elements between neighbours along each dimension; the head dimension itself is contiguous. Every
@@ -143,23 +163,51 @@ typedef struct kiln_output {
 /** One forward call: out = softmax(scale · q kᵀ + mask) v for every batch and head. */
 typedef struct kiln_forward_args {
   size_t struct_size;
-  kiln_input q;    /**< [batch, len_q, heads_q, head_dim_qk] */
-  kiln_input k;    /**< [batch, len_k, heads_kv, head_dim_qk] */
-  kiln_input v;    /**< [batch, len_k, heads_kv, head_dim_v] */
-  kiln_output out; /**< [batch, len_q, heads_q, head_dim_v] */
+  kiln_input q;    /**< [batch, len_q, heads_q, head_dim_qk], or packed [total_q, heads_q, head_dim_qk] */
+  kiln_input k;    /**< [batch, len_k, heads_kv, head_dim_qk], or packed, or [pages, page_size, heads_kv, …] */
+  kiln_input v;    /**< [batch, len_k, heads_kv, head_dim_v], or packed, or pages */
+  kiln_output out; /**< [batch, len_q, heads_q, head_dim_v], or packed [total_q, heads_q, head_dim_v] */
   int32_t batch;
-  int32_t len_q;
-  int32_t len_k;
+  int32_t len_q; /**< with lengths on the device: the most that a sequence has */
+  int32_t len_k; /**< likewise */
   int32_t heads_q;
   int32_t heads_kv; /**< divides heads_q */
   int32_t reserved; /**< 0 */
 
   /* From here on optional. */
-  float* lse;           /**< null, or [batch, heads_q, len_q], dense, natural logarithm */
+  float* lse;           /**< null, or [batch, heads_q, len_q], or packed [heads_q, total_q], dense */
   int32_t has_scale;    /**< 0: the scale is 1/√head_dim_qk; 1: it is `scale` */
   float scale;          /**< 0 unless has_scale is 1 */
   int32_t window_left;  /**< keys visible before the query's own position; −1: all. A sliding window's only */
   int32_t window_right; /**< keys visible after it; −1: all. A sliding window's only */
+  int32_t lse_base2;    /**< 0: the LSE is a natural logarithm; 1: to base 2 */
+  float softcap;        /**< above 0; 0 unless the config has softcap */
+
+  const float* alibi_slopes;  /**< device memory, [heads_q] or [batch, heads_q]; alibi only */
+  int64_t alibi_batch_stride; /**< from one sequence's slopes to the next; 0: all have the same */
+  const float* sinks;         /**< device memory, [heads_q], natural logits; sinks only */
+  /** Device memory over [batch, heads_q, len_q, len_k], with a bias only. Neighbouring keys are neighbours; strides, in
+   * elements, are at least 0, and 0 repeats the same data. */
+  const void* bias;
+  kiln_strides bias_strides;
+
+  /* Ragged only: device memory, read by the kernel, so a captured graph follows it. Each is optional, and what a
+   * sequence has is cut to [0, len_q] or [0, len_k]. */
+  /** [batch + 1]: sequence b has rows cu[b] … cu[b + 1] − 1 of a packed [total, heads, dim] tensor, whose strides.batch
+   * is not used. */
+  const int32_t* cu_seqlens_q;
+  const int32_t* cu_seqlens_k; /**< not with pages */
+  /** [batch]: of the rows that sequence b has, only the first so many count. Other rows of the output stay as they
+   * are. */
+  const int32_t* seqused_q;
+  const int32_t* seqused_k;
+
+  /** Paged only: device memory, [batch, page_table_stride]. Key j of sequence b is row j % page_size of page
+   * table[b][j / page_size]; strides.batch of k and v is from page to page. */
+  const int32_t* page_table;
+  int64_t page_table_stride; /**< entries; at least len_k / page_size, rounded up */
+  int32_t page_size;         /**< 1 or more; 0 unless paged */
+  int32_t total_q;           /**< rows of the packed q; 0 unless cu_seqlens_q is given */
 } kiln_forward_args;
 
 /** One decode call: one new query token per sequence against a cache of keys and values. The query stands at the last
@@ -204,16 +252,61 @@ static inline kiln_strides kiln_strides_bhsd(int64_t length, int64_t heads, int6
 }
 
 static inline kiln_attention_config kiln_attention_config_init(void) {
-  kiln_attention_config config = {
-      sizeof(kiln_attention_config), KILN_BF16, 128, 128, 0, KILN_BOTTOM_RIGHT, KILN_WINDOW_NONE};
+  kiln_attention_config config = {sizeof(kiln_attention_config),
+                                  KILN_BF16,
+                                  128,
+                                  128,
+                                  0,
+                                  KILN_BOTTOM_RIGHT,
+                                  KILN_WINDOW_NONE,
+                                  -1,
+                                  -1,
+                                  0,
+                                  0,
+                                  0,
+                                  KILN_BIAS_NONE,
+                                  0,
+                                  0,
+                                  0,
+                                  0};
   return config;
 }
 
 static inline kiln_forward_args kiln_forward_args_init(void) {
   const kiln_input none = {NULL, {0, 0, 0}};
   const kiln_output nowhere = {NULL, {0, 0, 0}};
-  kiln_forward_args args = {
-      sizeof(kiln_forward_args), none, none, none, nowhere, 0, 0, 0, 0, 0, 0, NULL, 0, 0.0F, -1, -1};
+  const kiln_strides same = {0, 0, 0};
+  kiln_forward_args args = {sizeof(kiln_forward_args),
+                            none,
+                            none,
+                            none,
+                            nowhere,
+                            0,
+                            0,
+                            0,
+                            0,
+                            0,
+                            0,
+                            NULL,
+                            0,
+                            0.0F,
+                            -1,
+                            -1,
+                            0,
+                            0.0F,
+                            NULL,
+                            0,
+                            NULL,
+                            NULL,
+                            same,
+                            NULL,
+                            NULL,
+                            NULL,
+                            NULL,
+                            NULL,
+                            0,
+                            0,
+                            0};
   return args;
 }
 
@@ -225,7 +318,7 @@ static inline kiln_decode_args kiln_decode_args_init(void) {
   return args;
 }
 
-enum { KILN_CONFIG_TEXT_BYTES = 96 }; /**< enough for every config */
+enum { KILN_CONFIG_TEXT_BYTES = 192 }; /**< enough for every config */
 /** Writes "bf16 d128 causal", for messages and tables, with its final zero. Too few bytes are an error. */
 KILN_API kiln_status kiln_attention_config_text(const kiln_attention_config* config, char* text, size_t text_bytes);
 

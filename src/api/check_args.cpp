@@ -14,6 +14,7 @@ constexpr std::int64_t kElementBytes = 2;  // both dtypes
 constexpr std::int64_t kAlignmentBytes = 16;
 constexpr std::int64_t kStrideLimitBytes = std::int64_t{1} << 40;
 // Head and batch indices are multiplied in 32 bits inside the kernels' schedules.
+constexpr std::int64_t kManyPages = 2;  // their number is not known here
 constexpr std::int64_t kBlockLimit = std::int64_t{1} << 31;
 
 [[noreturn]] void fail_stride(const char* tensor, const char* dimension, std::int64_t stride, const char* limit) {
@@ -80,9 +81,81 @@ void check_scale(const std::optional<float>& scale) {
 
 void check_window_side(const AttentionConfig& config, const char* name, int side) {
   if (side < -1) base::fail(ErrorCode::invalid_argument, "{} is {}: it must be -1 (open) or more", name, side);
-  if (side != -1 && config.window == Window::none) {
-    base::fail(ErrorCode::invalid_argument, "{} is {}, but the kernel's config has no window (Window::sliding)", name,
-               side);
+  if (side != -1 && config.window != Window::sliding) {
+    base::fail(ErrorCode::invalid_argument, "{} is {}, but the kernel's config has no sliding window (Window::sliding)",
+               name, side);
+  }
+}
+
+/// Device memory that a config asks for, and that no other config takes.
+void check_feature(const char* name, const void* pointer, bool wanted, const char* member) {
+  if (wanted) {
+    check_pointer(name, pointer, sizeof(float));
+  } else if (pointer != nullptr) {
+    base::fail(ErrorCode::invalid_argument, "{} is given, but the kernel's config has {} off", name, member);
+  }
+}
+
+void check_feature_stride(const char* name, std::int64_t stride) {
+  if (stride < 0 || stride >= kStrideLimitBytes) {
+    base::fail(ErrorCode::invalid_argument, "{} is {} elements: it must be at least 0 and below 2^40", name, stride);
+  }
+}
+
+void check_softcap(const AttentionConfig& config, float cap) {
+  if (config.softcap ? !(cap > 0 && std::isfinite(cap)) : cap != 0) {
+    base::fail(ErrorCode::invalid_argument, "softcap is {}: it must be {}", cap,
+               config.softcap ? "finite and more than 0" : "0, since the kernel's config has softcap off");
+  }
+}
+
+void check_bias(const AttentionConfig& config, const ForwardArgs& args) {
+  const void* const data = args.bias.data;
+  if (config.bias == Bias::none) {
+    if (data != nullptr) base::fail(ErrorCode::invalid_argument, "bias is given, but the kernel's config has none");
+    return;
+  }
+  if (args.len_k > 0) check_pointer("bias", data, config.bias == Bias::mask ? 1 : kElementBytes);
+  check_feature_stride("bias.strides.batch", args.bias.strides.batch);
+  check_feature_stride("bias.strides.row", args.bias.strides.row);
+  check_feature_stride("bias.strides.head", args.bias.strides.head);
+}
+
+void check_lengths(const AttentionConfig& config, const SequenceLengths& lengths) {
+  const auto check_one = [&](const char* name, const std::int32_t* pointer) {
+    if (pointer == nullptr) return;
+    if (!config.ragged)
+      base::fail(ErrorCode::invalid_argument, "{} is given, but the kernel's config has ragged off", name);
+    check_pointer(name, pointer, sizeof(std::int32_t));
+  };
+  check_one("cu_seqlens_q", lengths.cu_seqlens_q);
+  check_one("cu_seqlens_k", lengths.cu_seqlens_k);
+  check_one("seqused_q", lengths.seqused_q);
+  check_one("seqused_k", lengths.seqused_k);
+  check_size("total_q", lengths.total_q, 0);
+  if (lengths.total_q > 0 && lengths.cu_seqlens_q == nullptr) {
+    base::fail(ErrorCode::invalid_argument, "total_q is {}, but cu_seqlens_q is null", lengths.total_q);
+  }
+}
+
+void check_pages(const AttentionConfig& config, const ForwardArgs& args) {
+  const Pages& pages = args.pages;
+  if (!config.paged) {
+    if (pages.table != nullptr) {
+      base::fail(ErrorCode::invalid_argument, "pages.table is given, but the kernel's config has paged off");
+    }
+    return;
+  }
+  if (args.lengths.cu_seqlens_k != nullptr) {
+    base::fail(ErrorCode::invalid_argument, "cu_seqlens_k is given, but keys in pages are not packed: use seqused_k");
+  }
+  check_size("pages.page_size", pages.page_size, 1);
+  if (args.len_k == 0) return;
+  check_pointer("pages.table", pages.table, sizeof(std::int32_t));
+  const std::int64_t needed = (std::int64_t{args.len_k} + pages.page_size - 1) / pages.page_size;
+  if (pages.row_stride < needed && args.batch > 1) {
+    base::fail(ErrorCode::invalid_argument, "pages.row_stride is {}: {} keys in pages of {} need {} entries a sequence",
+               pages.row_stride, args.len_k, pages.page_size, needed);
   }
 }
 
@@ -93,10 +166,24 @@ void check_blocks(std::int64_t blocks) {
   }
 }
 
+void check_grid(const ForwardArgs& args) {
+  constexpr int kLeastTile = 16;
+  const std::int64_t of_a_sequence = (std::int64_t{args.len_q} + kLeastTile - 1) / kLeastTile * args.heads_q;
+  if (args.lengths.cu_seqlens_q != nullptr) {
+    check_blocks((std::int64_t{args.lengths.total_q} / kLeastTile + args.batch) * args.heads_q);
+  } else {
+    check_blocks(of_a_sequence);
+    check_blocks(of_a_sequence * args.batch);
+  }
+}
+
 }  // namespace
 
+bool writes_nothing(const ForwardArgs& args) {
+  return args.batch == 0 || args.len_q == 0 || (args.lengths.cu_seqlens_q != nullptr && args.lengths.total_q == 0);
+}
+
 void check(const AttentionConfig& config, const ForwardArgs& args) {
-  constexpr int kLeastTile = 16;
   check_size("batch", args.batch, 0);
   check_length("len_q", args.len_q);
   check_length("len_k", args.len_k);
@@ -104,16 +191,25 @@ void check(const AttentionConfig& config, const ForwardArgs& args) {
   check_scale(args.scale);
   check_window_side(config, "window_left", args.window_left);
   check_window_side(config, "window_right", args.window_right);
-  check_blocks((std::int64_t{args.len_q} + kLeastTile - 1) / kLeastTile * args.heads_q);
-  check_blocks((std::int64_t{args.len_q} + kLeastTile - 1) / kLeastTile * args.heads_q * args.batch);
-  if (args.batch == 0 || args.len_q == 0) return;  // nothing is written, so nothing is read
-  const Sizes query{args.batch, args.len_q, args.heads_q};
-  const Sizes key{args.batch, args.len_k, args.heads_kv};
+  check_lengths(config, args.lengths);
+  check_grid(args);
+  if (writes_nothing(args)) return;  // so nothing is read
+  const bool packed_q = args.lengths.cu_seqlens_q != nullptr;
+  const bool packed_k = args.lengths.cu_seqlens_k != nullptr;
+  const Sizes query{packed_q ? 1 : args.batch, packed_q ? args.lengths.total_q : args.len_q, args.heads_q};
+  Sizes key{packed_k ? 1 : args.batch, args.len_k, args.heads_kv};
+  check_pages(config, args);
+  if (config.paged && args.len_k > 0) key = {.batch = kManyPages, .rows = args.pages.page_size, .heads = args.heads_kv};
   check_tensor("q", args.q.data, args.q.strides, query, false);
   check_tensor("k", args.k.data, args.k.strides, key, false);
   check_tensor("v", args.v.data, args.v.strides, key, false);
   check_tensor("out", args.out.data, args.out.strides, query, true);
   check_optional("lse", args.lse);
+  check_softcap(config, args.softcap);
+  check_feature("alibi_slopes", args.alibi_slopes, config.alibi, "alibi");
+  check_feature_stride("alibi_batch_stride", args.alibi_batch_stride);
+  check_feature("sinks", args.sinks, config.sinks, "sinks");
+  check_bias(config, args);
 }
 
 void check_shape(const AttentionConfig& config, const DecodeArgs& args) {

@@ -7,6 +7,8 @@ namespace kiln::api {
 /// Throws Error(invalid_argument) naming the value and the limit unless a kernel of this config may run
 /// with these arguments. The only check between a caller and the kernel.
 void check(const AttentionConfig& config, const ForwardArgs& args);
+/// A call with no query: no pointer needs to be there.
+bool writes_nothing(const ForwardArgs& args);
 void check(const AttentionConfig& config, const DecodeArgs& args);
 /// Only what the workspace's size depends on.
 void check_shape(const AttentionConfig& config, const DecodeArgs& args);

@@ -34,9 +34,20 @@ cuda::LaunchShape shape_of(const plan::KernelConfig& config, std::int64_t blocks
 void LoadedKernel::launch(Stream stream, const ForwardArgs& args) const {
   const auto& attention = config_.request.config;
   api::check(attention, args);
-  if (args.batch == 0 || args.len_q == 0) return;  // nothing to write
-  const auto schedule = device::forward_schedule(args.batch, args.heads_q, args.heads_kv, args.len_q, args.len_k,
-                                                 config_.tiling.tile_m, attention.head_dim_qk, attention.head_dim_v);
+  if (api::writes_nothing(args)) return;
+  const auto& lengths = args.lengths;
+  const auto schedule = device::forward_schedule(
+      {.batch = args.batch,
+       .heads_q = args.heads_q,
+       .heads_kv = args.heads_kv,
+       .len_q = args.len_q,
+       .len_k = args.len_k,
+       .ragged = attention.ragged,
+       .total_q = lengths.cu_seqlens_q != nullptr ? lengths.total_q : std::int64_t{args.batch} * args.len_q,
+       .key_bytes = (attention.head_dim_qk + attention.head_dim_v) * device::kElementBytes},
+      config_.tiling.tile_m);
+  const float scale = scale_log2(args.scale, attention.head_dim_qk);
+  const float cap = args.softcap * std::numbers::log2e_v<float>;
   const device::ForwardParams params{
       .q = args.q.data,
       .k = args.k.data,
@@ -47,16 +58,34 @@ void LoadedKernel::launch(Stream stream, const ForwardArgs& args) const {
       .k_strides = to_device(args.k.strides),
       .v_strides = to_device(args.v.strides),
       .o_strides = to_device(args.out.strides),
+      .cu_seqlens_q = lengths.cu_seqlens_q,
+      .cu_seqlens_k = lengths.cu_seqlens_k,
+      .seqused_q = lengths.seqused_q,
+      .seqused_k = lengths.seqused_k,
+      .page_table = args.pages.table,
+      .page_table_stride = args.pages.row_stride,
+      .alibi_slopes = args.alibi_slopes,
+      .alibi_batch_stride = args.alibi_batch_stride,
+      .sinks = args.sinks,
+      .bias = args.bias.data,
+      .bias_strides = to_device(args.bias.strides),
       .batch = args.batch,
       .heads_q = args.heads_q,
       .heads_kv = args.heads_kv,
       .group = args.heads_q / args.heads_kv,
       .len_q = args.len_q,
       .len_k = args.len_k,
+      .total_q = lengths.total_q,
       .window_left = args.window_left,
       .window_right = args.window_right,
-      .scale_log2 = scale_log2(args.scale, attention.head_dim_qk),
+      .page_size = args.pages.page_size,
+      .scale_log2 = scale,
+      .softcap_log2 = cap,
+      .inverse_cap = 1 / cap,
+      .lse_unit = args.lse_base2 ? 1 : std::numbers::ln2_v<float>,
       .bundle = schedule.bundle,
+      .row_tiles = schedule.row_tiles,
+      .heads = device::pack_heads(args.heads_q / args.heads_kv, args.len_q),
   };
   module_->launch(shape_of(config_, schedule.blocks()), stream, &params);
   count_launch();

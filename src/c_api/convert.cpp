@@ -4,6 +4,8 @@
 
 #include <array>
 #include <optional>
+#include <span>
+#include <string>
 
 namespace kiln::c_api {
 namespace {
@@ -11,30 +13,38 @@ namespace {
 // The names of an enumeration's values, by value. C++ and C number them alike.
 template <std::size_t Count>
 using Names = std::array<const char*, Count>;
-constexpr Names<2> kDTypes = {"KILN_F16", "KILN_BF16"};
+constexpr Names<3> kDTypes = {"KILN_F16", "KILN_BF16", "KILN_F32"};
 constexpr Names<2> kFlags = {"no", "yes"};
 constexpr Names<2> kAlignments = {"KILN_BOTTOM_RIGHT", "KILN_TOP_LEFT"};
-constexpr Names<2> kWindows = {"KILN_WINDOW_NONE", "KILN_WINDOW_SLIDING"};
+constexpr Names<3> kWindows = {"KILN_WINDOW_NONE", "KILN_WINDOW_SLIDING", "KILN_WINDOW_FIXED"};
+constexpr Names<3> kBiases = {"KILN_BIAS_NONE", "KILN_BIAS_ADDITIVE", "KILN_BIAS_MASK"};
 constexpr Names<2> kKinds = {"KILN_KIND_FORWARD", "KILN_KIND_DECODE"};
 
 template <class Value, class Enum>
 constexpr bool same(Value value, Enum c) {
   return static_cast<int>(value) == static_cast<int>(c);
 }
-static_assert(same(DType::f16, KILN_F16) && same(DType::bf16, KILN_BF16));
+static_assert(same(DType::f16, KILN_F16) && same(DType::bf16, KILN_BF16) && same(DType::f32, KILN_F32));
 static_assert(same(Alignment::bottom_right, KILN_BOTTOM_RIGHT) && same(Alignment::top_left, KILN_TOP_LEFT));
-static_assert(same(Window::none, KILN_WINDOW_NONE) && same(Window::sliding, KILN_WINDOW_SLIDING));
+static_assert(same(Window::none, KILN_WINDOW_NONE) && same(Window::sliding, KILN_WINDOW_SLIDING) &&
+              same(Window::fixed, KILN_WINDOW_FIXED));
+static_assert(same(Bias::none, KILN_BIAS_NONE) && same(Bias::additive, KILN_BIAS_ADDITIVE) &&
+              same(Bias::mask, KILN_BIAS_MASK));
 static_assert(same(KernelKind::forward, KILN_KIND_FORWARD) && same(KernelKind::decode, KILN_KIND_DECODE));
 static_assert(same(Origin::precompiled, KILN_ORIGIN_PRECOMPILED) && same(Origin::disk, KILN_ORIGIN_DISK) &&
               same(Origin::compiled, KILN_ORIGIN_COMPILED));
 
-[[noreturn]] void fail_choice(const char* member, std::int32_t value, const char* first, const char* second) {
-  base::fail(ErrorCode::invalid_argument, "{} is {}: it must be 0 ({}) or 1 ({})", member, value, first, second);
+[[noreturn]] void fail_choice(const char* member, std::int32_t value, std::span<const char* const> names) {
+  std::string choices = fmt::format("0 ({})", names[0]);
+  for (std::size_t i = 1; i < names.size(); ++i) {
+    choices += fmt::format("{}{} ({})", i + 1 == names.size() ? " or " : ", ", i, names[i]);
+  }
+  base::fail(ErrorCode::invalid_argument, "{} is {}: it must be {}", member, value, choices);
 }
 
-template <class Value>
-Value choose(std::int32_t value, const char* member, const Names<2>& names) {
-  if (value < 0 || value > 1) fail_choice(member, value, names[0], names[1]);
+template <class Value, std::size_t Count>
+Value choose(std::int32_t value, const char* member, const Names<Count>& names) {
+  if (value < 0 || value >= static_cast<std::int32_t>(Count)) fail_choice(member, value, names);
   return static_cast<Value>(value);
 }
 
@@ -63,7 +73,17 @@ AttentionConfig to_cpp(const kiln_attention_config& config) {
           .head_dim_v = config.head_dim_v,
           .causal = choose<bool>(config.causal, "causal", kFlags),
           .alignment = choose<Alignment>(config.alignment, "alignment", kAlignments),
-          .window = choose<Window>(config.window, "window", kWindows)};
+          .window = choose<Window>(config.window, "window", kWindows),
+          .window_left = config.window_left,
+          .window_right = config.window_right,
+          .softcap = choose<bool>(config.softcap, "softcap", kFlags),
+          .alibi = choose<bool>(config.alibi, "alibi", kFlags),
+          .sinks = choose<bool>(config.sinks, "sinks", kFlags),
+          .bias = choose<Bias>(config.bias, "bias", kBiases),
+          .ragged = choose<bool>(config.ragged, "ragged", kFlags),
+          .paged = choose<bool>(config.paged, "paged", kFlags),
+          .output_f32 = choose<bool>(config.output_f32, "output_f32", kFlags),
+          .allow_tf32 = choose<bool>(config.allow_tf32, "allow_tf32", kFlags)};
 }
 
 ForwardArgs to_cpp(const kiln_forward_args& args) {
@@ -80,7 +100,19 @@ ForwardArgs to_cpp(const kiln_forward_args& args) {
           .heads_kv = args.heads_kv,
           .scale = scale_of(args.has_scale, args.scale),
           .window_left = args.window_left,
-          .window_right = args.window_right};
+          .window_right = args.window_right,
+          .lse_base2 = choose<bool>(args.lse_base2, "lse_base2", kFlags),
+          .softcap = args.softcap,
+          .alibi_slopes = args.alibi_slopes,
+          .alibi_batch_stride = args.alibi_batch_stride,
+          .sinks = args.sinks,
+          .bias = {args.bias, to_cpp(args.bias_strides)},
+          .lengths = {.cu_seqlens_q = args.cu_seqlens_q,
+                      .cu_seqlens_k = args.cu_seqlens_k,
+                      .seqused_q = args.seqused_q,
+                      .seqused_k = args.seqused_k,
+                      .total_q = args.total_q},
+          .pages = {.table = args.page_table, .row_stride = args.page_table_stride, .page_size = args.page_size}};
 }
 
 DecodeArgs to_cpp(const kiln_decode_args& args) {
@@ -108,7 +140,17 @@ kiln_attention_config to_c(const AttentionConfig& config) {
           .head_dim_v = config.head_dim_v,
           .causal = config.causal ? 1 : 0,
           .alignment = static_cast<std::int32_t>(config.alignment),
-          .window = static_cast<std::int32_t>(config.window)};
+          .window = static_cast<std::int32_t>(config.window),
+          .window_left = config.window_left,
+          .window_right = config.window_right,
+          .softcap = config.softcap ? 1 : 0,
+          .alibi = config.alibi ? 1 : 0,
+          .sinks = config.sinks ? 1 : 0,
+          .bias = static_cast<std::int32_t>(config.bias),
+          .ragged = config.ragged ? 1 : 0,
+          .paged = config.paged ? 1 : 0,
+          .output_f32 = config.output_f32 ? 1 : 0,
+          .allow_tf32 = config.allow_tf32 ? 1 : 0};
 }
 
 kiln_progress to_c(const Progress& progress) {

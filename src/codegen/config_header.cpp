@@ -28,19 +28,31 @@ class Facts {
 std::string config_header(const plan::KernelConfig& config) {
   const auto& attention = config.request.config;
   Facts facts;
+  facts.add("kAlibi", attention.alibi);
   facts.add("kAlignTopLeft", attention.alignment == Alignment::top_left);
+  facts.add("kAllowTf32", attention.allow_tf32);
   facts.add("kBf16", attention.dtype == DType::bf16);
+  facts.add("kBiasAdditive", attention.bias == Bias::additive);
+  facts.add("kBiasMask", attention.bias == Bias::mask);
   facts.add("kCapability", config.capability);
   facts.add("kCausal", attention.causal);
   facts.add("kCtasPerSm", config.tiling.ctas_per_sm);
+  facts.add("kFixedWindow", attention.window == Window::fixed);
   facts.add("kHeadDimQk", attention.head_dim_qk);
   facts.add("kHeadDimV", attention.head_dim_v);
+  facts.add("kOutputF32", attention.output_f32);
+  facts.add("kPaged", attention.paged);
+  facts.add("kRagged", attention.ragged);
+  facts.add("kSinks", attention.sinks);
   facts.add("kSlidingWindow", attention.window == Window::sliding);
   facts.add("kSmemBytes", config.smem_bytes);
+  facts.add("kSoftcap", attention.softcap);
   facts.add("kStages", config.tiling.stages);
   facts.add("kTileM", config.tiling.tile_m);
   facts.add("kTileN", config.tiling.tile_n);
   facts.add("kWarps", config.tiling.warps);
+  facts.add("kWindowLeft", attention.window_left);
+  facts.add("kWindowRight", attention.window_right);
   return "namespace kiln::config {\n\n" + facts.text() + "\n}  // namespace kiln::config\n";
 }
 

@@ -9,9 +9,13 @@ namespace kiln {
 std::string to_string(const AttentionConfig& config) {
   std::string text = fmt::format("{} d{}", plan::to_string(config.dtype), config.head_dim_qk);
   if (config.head_dim_v != config.head_dim_qk) text += fmt::format("/{}", config.head_dim_v);
-  if (config.causal) text += " causal";
+  for (const auto& flag : plan::flag_names()) {
+    if (config.*flag.member) text += fmt::format(" {}", flag.name);
+  }
   if (config.window == Window::sliding) text += " window";
+  if (config.window == Window::fixed) text += fmt::format(" window {}/{}", config.window_left, config.window_right);
   if (config.alignment == Alignment::top_left) text += " top-left";
+  if (config.bias != Bias::none) text += fmt::format(" {} bias", plan::to_string(config.bias));
   return text;
 }
 

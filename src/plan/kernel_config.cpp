@@ -6,11 +6,21 @@
 
 namespace kiln::plan {
 
+namespace {
+
+std::string side_text(int side) { return side < 0 ? "open" : fmt::format("{}", side); }
+
+}  // namespace
+
 KernelRequest canonical(KernelRequest request) {
   auto& config = request.config;
   if (request.kind == KernelKind::decode) config.causal = false;
-  const bool has_diagonal = config.causal || config.window == Window::sliding;
+  if (config.window == Window::fixed && config.window_left < 0 && config.window_right < 0) config.window = Window::none;
+  if (config.window != Window::fixed) config.window_left = config.window_right = -1;
+  const bool has_diagonal = config.causal || config.window != Window::none || config.alibi;
   if (request.kind == KernelKind::decode || !has_diagonal) config.alignment = Alignment::bottom_right;
+  if (config.dtype == DType::f32) config.output_f32 = false;  // it is anyway
+  if (config.dtype != DType::f32) config.allow_tf32 = false;
   return request;
 }
 
@@ -20,9 +30,15 @@ std::string name_of(const KernelConfig& config) {
   std::string name =
       fmt::format("{}_{}_d{}", to_string(config.request.kind), to_string(attention.dtype), attention.head_dim_qk);
   if (attention.head_dim_v != attention.head_dim_qk) name += fmt::format("x{}", attention.head_dim_v);
-  if (attention.causal) name += "_causal";
+  for (const auto& flag : flag_names()) {
+    if (attention.*flag.member) name += fmt::format("_{}", flag.name);
+  }
   if (attention.alignment == Alignment::top_left) name += "_topleft";
   if (attention.window == Window::sliding) name += "_window";
+  if (attention.window == Window::fixed) {
+    name += fmt::format("_window{}r{}", side_text(attention.window_left), side_text(attention.window_right));
+  }
+  if (attention.bias != Bias::none) name += fmt::format("_{}", to_string(attention.bias));
   return name + fmt::format("_m{}n{}w{}s{}c{}_sm{}", tiling.tile_m, tiling.tile_n, tiling.warps, tiling.stages,
                             tiling.ctas_per_sm, config.capability);
 }

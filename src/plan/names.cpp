@@ -16,10 +16,13 @@ struct Named {
 };
 
 constexpr std::array kKinds = {Named{KernelKind::forward, "forward"}, Named{KernelKind::decode, "decode"}};
-constexpr std::array kDTypes = {Named{DType::f16, "f16"}, Named{DType::bf16, "bf16"}};
+constexpr std::array kDTypes = {Named{DType::f16, "f16"}, Named{DType::bf16, "bf16"}, Named{DType::f32, "f32"}};
 constexpr std::array kAlignments = {Named{Alignment::bottom_right, "bottom_right"},
                                     Named{Alignment::top_left, "top_left"}};
-constexpr std::array kWindows = {Named{Window::none, "none"}, Named{Window::sliding, "sliding"}};
+constexpr std::array kWindows = {Named{Window::none, "none"}, Named{Window::sliding, "sliding"},
+                                 Named{Window::fixed, "fixed"}};
+constexpr std::array kBiases = {Named{Bias::none, "none"}, Named{Bias::additive, "additive"},
+                                Named{Bias::mask, "mask"}};
 
 template <class Names, class Value>
 std::string_view name_of_value(const Names& names, Value value) {
@@ -37,14 +40,25 @@ auto parse_name(const Names& names, std::string_view name, std::string_view wher
   return found->value;
 }
 
-constexpr int kMostHeadDim = 1 << 16;  // a sane number; what is supported is checked when planning
+constexpr int kMostHeadDim = 1 << 16;  // sane numbers; what is supported is checked when planning
+constexpr int kMostWindowSide = 1 << 30;
+
+/// The members that are true or false.
+constexpr std::array kFlags = {
+    FlagName{&AttentionConfig::causal, "causal"},         FlagName{&AttentionConfig::softcap, "softcap"},
+    FlagName{&AttentionConfig::alibi, "alibi"},           FlagName{&AttentionConfig::sinks, "sinks"},
+    FlagName{&AttentionConfig::ragged, "ragged"},         FlagName{&AttentionConfig::paged, "paged"},
+    FlagName{&AttentionConfig::output_f32, "output_f32"}, FlagName{&AttentionConfig::allow_tf32, "allow_tf32"}};
 
 }  // namespace
+
+std::span<const FlagName> flag_names() { return kFlags; }
 
 std::string_view to_string(KernelKind kind) { return name_of_value(kKinds, kind); }
 std::string_view to_string(DType dtype) { return name_of_value(kDTypes, dtype); }
 std::string_view to_string(Alignment alignment) { return name_of_value(kAlignments, alignment); }
 std::string_view to_string(Window window) { return name_of_value(kWindows, window); }
+std::string_view to_string(Bias bias) { return name_of_value(kBiases, bias); }
 
 KernelKind parse_kind(std::string_view name, std::string_view where) { return parse_name(kKinds, name, where); }
 DType parse_dtype(std::string_view name, std::string_view where) { return parse_name(kDTypes, name, where); }
@@ -52,11 +66,13 @@ Alignment parse_alignment(std::string_view name, std::string_view where) {
   return parse_name(kAlignments, name, where);
 }
 Window parse_window(std::string_view name, std::string_view where) { return parse_name(kWindows, name, where); }
+Bias parse_bias(std::string_view name, std::string_view where) { return parse_name(kBiases, name, where); }
 
 KernelRequest request_from_json(const base::Json& json, std::span<const std::string_view> also) {
-  std::vector<std::string_view> known = {"kind",       "dtype",  "head_dim",  "head_dim_qk",
-                                         "head_dim_v", "causal", "alignment", "window"};
+  std::vector<std::string_view> known = {"kind",      "dtype",  "head_dim",    "head_dim_qk",  "head_dim_v",
+                                         "alignment", "window", "window_left", "window_right", "bias"};
   known.insert(known.end(), also.begin(), also.end());
+  for (const auto& flag : kFlags) known.push_back(flag.name);
   json.allow_keys(known);
 
   KernelRequest request;
@@ -73,18 +89,36 @@ KernelRequest request_from_json(const base::Json& json, std::span<const std::str
   config.head_dim_v = config.head_dim_qk;
   read_dim("head_dim_qk", config.head_dim_qk);
   read_dim("head_dim_v", config.head_dim_v);
-  if (const auto* causal = json.find("causal")) config.causal = causal->as_bool();
   read_name("alignment", config.alignment, parse_alignment);
   read_name("window", config.window, parse_window);
+  const auto read_side = [&](std::string_view key, int& side) {
+    if (const auto* value = json.find(key)) side = static_cast<int>(value->as_int(-1, kMostWindowSide));
+  };
+  read_side("window_left", config.window_left);
+  read_side("window_right", config.window_right);
+  read_name("bias", config.bias, parse_bias);
+  for (const auto& flag : kFlags) {
+    if (const auto* value = json.find(flag.name)) config.*flag.member = value->as_bool();
+  }
   return request;
 }
 
 base::Json::Object to_json(const KernelRequest& request) {
   const auto& config = request.config;
-  return {{"kind", to_string(request.kind)},   {"dtype", to_string(config.dtype)},
-          {"head_dim_qk", config.head_dim_qk}, {"head_dim_v", config.head_dim_v},
-          {"causal", config.causal},           {"alignment", to_string(config.alignment)},
-          {"window", to_string(config.window)}};
+  base::Json::Object json = {{"kind", to_string(request.kind)},   {"dtype", to_string(config.dtype)},
+                             {"head_dim_qk", config.head_dim_qk}, {"head_dim_v", config.head_dim_v},
+                             {"causal", config.causal},           {"alignment", to_string(config.alignment)},
+                             {"window", to_string(config.window)}};
+  // What few requests have is written only where it is there, so that files stay readable.
+  if (config.window == Window::fixed) {
+    json["window_left"] = config.window_left;
+    json["window_right"] = config.window_right;
+  }
+  if (config.bias != Bias::none) json["bias"] = to_string(config.bias);
+  for (const auto& flag : kFlags) {
+    if (config.*flag.member) json[std::string(flag.name)] = true;
+  }
+  return json;
 }
 
 }  // namespace kiln::plan

@@ -13,12 +13,21 @@ std::string_view to_string(KernelKind kind);
 std::string_view to_string(DType dtype);
 std::string_view to_string(Alignment alignment);
 std::string_view to_string(Window window);
+std::string_view to_string(Bias bias);
 
 /// The value behind a name; Error(invalid_argument) lists the names there are and says `where`.
 KernelKind parse_kind(std::string_view name, std::string_view where);
 DType parse_dtype(std::string_view name, std::string_view where);
 Alignment parse_alignment(std::string_view name, std::string_view where);
 Window parse_window(std::string_view name, std::string_view where);
+Bias parse_bias(std::string_view name, std::string_view where);
+
+/// A yes-or-no member of a config, and what files and the tool call it.
+struct FlagName {
+  bool AttentionConfig::* member;
+  std::string_view name;
+};
+std::span<const FlagName> flag_names();
 
 /// {"kind": "forward", "dtype": "bf16", "head_dim": 128, "causal": true, …}. Absent members keep their
 /// defaults; "head_dim" sets both dims. `also` names members that the caller reads itself.

@@ -22,11 +22,27 @@ void check_head_dim(const char* name, int dim) {
   }
 }
 
+/// What forward kernels do and decode kernels don't.
+void check_features(const KernelRequest& request) {
+  if (request.kind == KernelKind::forward) return;
+  const auto& config = request.config;
+  for (const auto& flag : flag_names()) {
+    if (config.*flag.member && flag.member != &AttentionConfig::causal) {
+      base::fail(ErrorCode::unsupported, "{} is not supported by decode kernels", flag.name);
+    }
+  }
+  if (config.window == Window::fixed)
+    base::fail(ErrorCode::unsupported, "a fixed window is not supported by decode kernels: use a sliding one");
+  if (config.bias != Bias::none)
+    base::fail(ErrorCode::unsupported, "{} bias is not supported by decode kernels", to_string(config.bias));
+}
+
 void check_request(const KernelRequest& request, const DeviceInfo& device) {
   if (device.capability < kLeastCapability) {
     base::fail(ErrorCode::unsupported, "compute capability {}.{} is not supported: it must be 8.0 or newer",
                device.capability / 10, device.capability % 10);
   }
+  check_features(request);
   check_head_dim("head_dim_qk", request.config.head_dim_qk);
   check_head_dim("head_dim_v", request.config.head_dim_v);
 }
@@ -35,7 +51,7 @@ int smem_bytes_of(const KernelRequest& request, const Tiling& tiling) {
   const auto& config = request.config;
   if (request.kind == KernelKind::forward) {
     return device::forward_smem_bytes(config.head_dim_qk, config.head_dim_v, tiling.tile_m, tiling.tile_n,
-                                      tiling.stages);
+                                      tiling.stages, config.paged);
   }
   return device::decode_smem_bytes(config.head_dim_qk, config.head_dim_v, tiling.tile_n, tiling.stages, tiling.warps);
 }

@@ -1,9 +1,11 @@
-// Forward attention for sm_80 and newer: o = softmax(scale · q kᵀ + mask) v, on mma.sync.
+// Forward attention on mma.sync: o = softmax(scores) v, where scores are scale · q kᵀ with what the config
+// adds, and −inf where the mask hides a key.
 //
-// Contract. One block computes kTileM query rows of one head of one sequence, over all the keys that
-// those rows see. Any lengths, any 64-bit strides; pointers and strides are multiples of 16 bytes. K
-// and V rows at or beyond len_k are never read. A row that sees no key gets o = 0 and lse = −inf. The
-// sum over keys runs in one fixed order, so results repeat bitwise.
+// Contract. One block computes kTileM rows, which are queries of one head or, side by side, those of all
+// heads that share K and V, over all the keys that those rows see. Any lengths, from the arguments or from
+// the device; any 64-bit strides; pointers and strides are multiples of 16 bytes. K and V rows at or
+// beyond a sequence's length are never read. A row that sees no key gets o = 0 and lse = −inf (with a
+// sink: the sink). The sum over keys runs in one fixed order, so results repeat bitwise.
 //
 // Roles. All warps do the same: each owns kWarpRows rows of Q, S, P and O, and all copy. S, P, O and
 // the softmax state never leave registers, and no warp needs another's.
@@ -15,15 +17,19 @@
 //
 // The one barrier says two things: everybody's part of tile t has landed, and everybody has finished
 // step t − 1, whose place the new copies take. Q keeps its place to the end, where each warp lays its
-// rows of O over it to write them out in whole sectors.
+// rows of O over it to write them out in whole sectors. With pages, where the rows of a tile lie is
+// looked up at the end of the step before the one that copies it, and passes through the same barrier.
 #include "default_config.cuh"
 #include "device/base.cuh"
 #include "device/element.cuh"
 #include "device/fragment.cuh"
 #include "device/mask.cuh"
 #include "device/online_softmax.cuh"
+#include "device/paged_rows.cuh"
 #include "device/params.cuh"
 #include "device/ptx.cuh"
+#include "device/score.cuh"
+#include "device/sequence.cuh"
 #include "device/smem_plan.cuh"
 #include "device/swizzle.cuh"
 #include "device/tile_copy.cuh"
@@ -37,7 +43,11 @@ inline constexpr i32 kWarpRows = config::kTileM / config::kWarps;
 inline constexpr i32 kRowBlocks = kWarpRows / kMmaM;
 inline constexpr i32 kScoreBlocks = config::kTileN / kMmaN;
 inline constexpr i32 kOutputBlocks = config::kHeadDimV / kMmaN;
-inline constexpr MaskKind kMask{config::kCausal, config::kAlignTopLeft, config::kSlidingWindow};
+inline constexpr MaskKind kMask{config::kCausal, config::kAlignTopLeft,
+                                config::kSlidingWindow || config::kFixedWindow};
+/// Whether the first key that a row sees can lie inside a tile.
+inline constexpr bool kLowerBound = config::kSlidingWindow || config::kWindowLeft >= 0;
+inline constexpr ScoreKind kScores{config::kSoftcap, config::kAlibi, config::kBiasAdditive, config::kBiasMask};
 
 static_assert(kWarpRows % kMmaM == 0 && kWarpRows > 0, "a warp owns whole 16-row blocks");
 static_assert(config::kTileN % kMmaK == 0, "a tile of keys is a whole number of k steps of P V");
@@ -53,57 +63,112 @@ inline constexpr i32 kTileRegisters =
     kRowBlocks * (kAccumulators * (kScoreBlocks + kOutputBlocks) + 4 * config::kHeadDimQk / kMmaK);
 inline constexpr bool kQInRegisters = kTileRegisters + kOtherRegisters <= kRegisters;
 
-KILN_DEVICE ForwardSchedule schedule(const ForwardParams& p) {
-  return {.m_tiles = ceil_div(p.len_q, config::kTileM),
-          .group = p.group,
-          .heads_kv = p.heads_kv,
-          .streams = p.batch * p.heads_kv,
-          .bundle = p.bundle};
+KILN_DEVICE SequenceRows queries_of(const ForwardParams& p) {
+  if constexpr (config::kRagged) return {p.cu_seqlens_q, p.seqused_q, p.len_q};
+  return {nullptr, nullptr, p.len_q};
+}
+
+KILN_DEVICE SequenceRows keys_of(const ForwardParams& p) {
+  if constexpr (config::kRagged) return {p.cu_seqlens_k, p.seqused_k, p.len_k};
+  return {nullptr, nullptr, p.len_k};
 }
 
 /// The rows of Q and O that a block works on.
 struct Rows {
   ForwardTile tile;
+  i32 len_q;  // of the sequence
+  i32 len_k;
 
-  KILN_DEVICE i32 begin() const { return tile.m_tile * config::kTileM; }
-  KILN_DEVICE i32 count(const ForwardParams& p) const { return min(config::kTileM, p.len_q - begin()); }
-  /// The first row.
-  KILN_DEVICE const u16* q(const ForwardParams& p) const { return static_cast<const u16*>(p.q) + offset(p.q_strides); }
-  KILN_DEVICE u16* o(const ForwardParams& p) const { return static_cast<u16*>(p.o) + offset(p.o_strides); }
-  KILN_DEVICE float* lse(const ForwardParams& p) const {
-    return p.lse + (i64{tile.batch} * p.heads_q + tile.head) * p.len_q + begin();
+  KILN_DEVICE static Rows of_block(const ForwardParams& p, u32 block, u32 lane) {
+    const i32 pack = static_cast<i32>(p.heads.count);
+    const ForwardSchedule schedule{.row_tiles = p.row_tiles,
+                                   .group = p.group / pack,
+                                   .pack = pack,
+                                   .heads_kv = p.heads_kv,
+                                   .streams = (config::kRagged ? 1 : p.batch) * p.heads_kv,
+                                   .bundle = p.bundle};
+    Rows rows{schedule.tile_of(block, config::kCausal && !config::kRagged), p.len_q, p.len_k};
+    if constexpr (config::kRagged) {
+      const SequenceTile found = find_sequence_tile(queries_of(p), p.batch, pack, config::kTileM, rows.tile.row_tile,
+                                                    config::kCausal, lane);
+      rows.tile.batch = found.batch;
+      rows.tile.row_tile = found.row_tile;
+      if (rows.nothing_to_do(p)) return rows;
+      rows.len_q = queries_of(p).length(found.batch);
+      rows.len_k = keys_of(p).length(found.batch);
+    }
+    return rows;
   }
 
- private:
-  KILN_DEVICE i64 offset(const Strides& strides) const {
-    return tile.batch * strides.batch + tile.head * strides.head + begin() * strides.row;
+  /// The grid has room for more tiles than ragged sequences have.
+  KILN_DEVICE bool nothing_to_do(const ForwardParams& p) const { return config::kRagged && tile.batch == p.batch; }
+
+  KILN_DEVICE i32 begin() const { return tile.row_tile * config::kTileM; }
+  KILN_DEVICE i32 count(const ForwardParams& p) const {
+    return min(config::kTileM, len_q * static_cast<i32>(p.heads.count) - begin());
+  }
+  KILN_DEVICE i32 kv_head(const ForwardParams& p) const { return tile.head / p.group; }
+
+  /// The query and the head of row `row` of the tile.
+  KILN_DEVICE i32 query(const ForwardParams& p, i32 row) const { return query_of_row(p.heads, begin() + row); }
+  KILN_DEVICE i32 head(const ForwardParams& p, i32 row) const {
+    return tile.head + begin() + row - query(p, row) * static_cast<i32>(p.heads.count);
+  }
+
+  /// From the start of Q or O to row `row` of the tile.
+  KILN_DEVICE i64 offset(const ForwardParams& p, const Strides& strides, i32 row) const {
+    return queries_of(p).begin(tile.batch, strides) + query(p, row) * strides.row + head(p, row) * strides.head;
+  }
+  KILN_DEVICE float* lse(const ForwardParams& p, i32 row) const {
+    const i32* packed = queries_of(p).cu_seqlens;
+    const i64 first = packed != nullptr ? packed[tile.batch] : i64{tile.batch} * p.heads_q * p.len_q;
+    const i64 rows_of_head = packed != nullptr ? p.total_q : p.len_q;
+    return p.lse + first + head(p, row) * rows_of_head + query(p, row);
   }
 };
 
-struct alignas(128) Smem {
+struct Tiles {
   union {
     u16 q[config::kTileM * config::kHeadDimQk];
     u16 o[config::kTileM * config::kHeadDimV];
   };
   u16 k[config::kStages][config::kTileN * config::kHeadDimQk];
   u16 v[config::kStages][config::kTileN * config::kHeadDimV];
-  Rows rows;  // waits here for the end: registers are short in between
+};
+
+/// What waits until a step or the end asks for it: registers are short in between.
+struct Waiting {
+  Rows rows;
+  Band band;
+  KeyRange seen_by_all;  // keys that every row sees: tiles of them need no mask
+
+  KILN_DEVICE Waiting(const ForwardParams& p, const Rows& block_rows, const Band& block_band)
+      : rows(block_rows),
+        band(block_band),
+        seen_by_all(band.of_all_rows(rows.query(p, 0), rows.query(p, rows.count(p) - 1))) {}
+
+  /// Whether some row doesn't see all keys of the tile from `first_key` on.
+  KILN_DEVICE bool hides_some(i32 first_key) const {
+    return (kLowerBound && first_key < seen_by_all.begin) || first_key + config::kTileN > seen_by_all.end;
+  }
+};
+
+struct alignas(kSmemAlignment) Smem : Tiles, PageSlots<config::kPaged, config::kStages, config::kTileN> {
+  Waiting waiting;
 };
 static_assert(sizeof(Smem) == config::kSmemBytes);
 static_assert(sizeof(Smem) == forward_smem_bytes(config::kHeadDimQk, config::kHeadDimV, config::kTileM, config::kTileN,
-                                                 config::kStages));
+                                                 config::kStages, config::kPaged));
 
 /// Shared addresses of the places of K and V, all from one register.
 struct Places {
-  static constexpr u32 kKeys = max(sizeof(Smem::q), sizeof(Smem::o));
-  static constexpr u32 kValues = kKeys + sizeof(Smem::k);
+  static constexpr u32 kKeys = max(sizeof(Tiles::q), sizeof(Tiles::o));
+  static constexpr u32 kValues = kKeys + sizeof(Tiles::k);
   u32 smem;
 
   /// Of tile t. Tiles go round the places.
-  KILN_DEVICE u32 k(i32 t) const { return smem + kKeys + stage(t) * static_cast<u32>(sizeof(Smem::k[0])); }
-  KILN_DEVICE u32 v(i32 t) const { return smem + kValues + stage(t) * static_cast<u32>(sizeof(Smem::v[0])); }
-
- private:
+  KILN_DEVICE u32 k(i32 t) const { return smem + kKeys + stage(t) * static_cast<u32>(sizeof(Tiles::k[0])); }
+  KILN_DEVICE u32 v(i32 t) const { return smem + kValues + stage(t) * static_cast<u32>(sizeof(Tiles::v[0])); }
   KILN_DEVICE static u32 stage(i32 t) { return static_cast<u32>(t) % config::kStages; }
 };
 
@@ -113,38 +178,62 @@ using Softmax = OnlineSoftmax<kRowBlocks>;
 using KeyTile = BlockAddresses<config::kHeadDimQk>;
 using ValueTile = BlockAddresses<config::kHeadDimV>;
 using Queries = QueryRows<config::kHeadDimQk, kRowBlocks, kQInRegisters>;
+using KeyCopy = TileCopy<config::kTileN, config::kHeadDimQk, kThreads>;
+using ValueCopy = TileCopy<config::kTileN, config::kHeadDimV, kThreads>;
+
+KILN_DEVICE Band band_of(const ForwardParams& p, const Rows& rows) {
+  return make_band(kMask, rows.len_q, rows.len_k, config::kFixedWindow ? config::kWindowLeft : p.window_left,
+                   config::kFixedWindow ? config::kWindowRight : p.window_right);
+}
 
 /// The keys that a block works on: what it keeps in registers through the loop.
 struct Keys {
-  Band band;  // its row 0 is the block's first
   TileRange tiles;
-  const u16* k;  // key 0 of the KV head
+  const u16* k;  // key 0 of the KV head, or of page 0
   const u16* v;
 
-  KILN_DEVICE Keys(const ForwardParams& p, const Rows& rows)
-      : band(make_band(kMask, p.len_q, p.len_k, p.window_left, p.window_right, rows.begin())),
-        tiles(tile_range(band, rows.count(p), config::kTileN)),
-        k(static_cast<const u16*>(p.k) + offset(p, p.k_strides, rows.tile)),
-        v(static_cast<const u16*>(p.v) + offset(p, p.v_strides, rows.tile)) {}
+  KILN_DEVICE Keys(const ForwardParams& p, const Rows& rows, const Band& band)
+      : tiles(tile_range(band, rows.query(p, 0), rows.query(p, rows.count(p) - 1), config::kTileN)),
+        k(static_cast<const u16*>(p.k) + offset(p, p.k_strides, rows)),
+        v(static_cast<const u16*>(p.v) + offset(p, p.v_strides, rows)) {}
 
  private:
-  KILN_DEVICE static i64 offset(const ForwardParams& p, const Strides& strides, const ForwardTile& tile) {
-    return tile.batch * strides.batch + tile.head / p.group * strides.head;
+  KILN_DEVICE static i64 offset(const ForwardParams& p, const Strides& strides, const Rows& rows) {
+    const i64 sequence = config::kPaged ? 0 : keys_of(p).begin(rows.tile.batch, strides);
+    return sequence + rows.kv_head(p) * strides.head;
   }
 };
 
 /// Starts the copy of tile t of K and V: one commit group, empty if there is no such tile, since the waits count groups.
-KILN_DEVICE void start_copy(const ForwardParams& p, const Keys& keys, const Places& places, i32 t) {
+/// Shared is Smem, which has slots only with pages: hence a template.
+template <class Shared>
+KILN_DEVICE void start_copy(const ForwardParams& p, const Keys& keys, i32 len_k, const Shared& smem,
+                            const Places& places, i32 t) {
   if (t < keys.tiles.end) {
     const u32 thread = ptx::mov_tid_x();
     const i32 first_key = t * config::kTileN;
-    const i32 valid = p.len_k - first_key;
-    TileCopy<config::kTileN, config::kHeadDimQk, kThreads>::load(places.k(t), keys.k + first_key * p.k_strides.row,
-                                                                 p.k_strides.row, valid, thread);
-    TileCopy<config::kTileN, config::kHeadDimV, kThreads>::load(places.v(t), keys.v + first_key * p.v_strides.row,
-                                                                p.v_strides.row, valid, thread);
+    const i32 valid = len_k - first_key;
+    if constexpr (config::kPaged) {
+      const auto& rows = smem.slot(Places::stage(t));
+      KeyCopy::load_rows(places.k(t), valid, thread, [&](i32 row) { return keys.k + rows.k[row]; });
+      ValueCopy::load_rows(places.v(t), valid, thread, [&](i32 row) { return keys.v + rows.v[row]; });
+    } else {
+      KeyCopy::load(places.k(t), keys.k + first_key * p.k_strides.row, p.k_strides.row, valid, thread);
+      ValueCopy::load(places.v(t), keys.v + first_key * p.v_strides.row, p.v_strides.row, valid, thread);
+    }
   }
   ptx::cp_async_commit_group();
+}
+
+/// Looks up where the keys of tile t lie. The next barrier shows it to the copies.
+template <class Shared>
+KILN_DEVICE void look_up_pages(const ForwardParams& p, const Keys& keys, i32 batch, i32 len_k, Shared& smem, i32 t) {
+  if constexpr (config::kPaged) {
+    if (t < keys.tiles.end) {
+      smem.slot(Places::stage(t))
+          .template look_up<kThreads>(p, batch, t * config::kTileN, len_k, ptx::mov_tid_x());
+    }
+  }
 }
 
 /// A thread's place among the warps. Made anew where it is needed, so that what follows from it takes
@@ -172,7 +261,8 @@ class Consumer {
         keys_(keys),
         smem_(smem),
         places_(places),
-        softmax_(scale),
+        scale_(scale),
+        softmax_(kScores.scales_scores() ? 1.0f : scale),
         q_(ptx::cvta_to_shared(smem.q + at.warp_row * config::kHeadDimQk), at.lane),
         o_{} {}
 
@@ -180,6 +270,7 @@ class Consumer {
 #pragma unroll 1
     for (i32 t = keys_.tiles.begin; t < keys_.tiles.end; ++t) step(t);
     softmax_.finish();
+    if constexpr (config::kSinks) add_sinks();
   }
 
   KILN_DEVICE void store();
@@ -188,23 +279,49 @@ class Consumer {
   KILN_DEVICE void step(i32 t) {
     ptx::cp_async_wait_group<config::kStages - 2>();
     __syncthreads();
-    start_copy(p_, keys_, places_, t + config::kStages - 1);
+    const Rows& rows = smem_.waiting.rows;
+    const i32 len_k = config::kRagged ? rows.len_k : p_.len_k;
+    start_copy(p_, keys_, len_k, smem_, places_, t + config::kStages - 1);
     Scores s;
     multiply_qk<config::kBf16>(s, q_, KeyTile(places_.k(t), ldmatrix_chunks_first(Position().lane)));
     const i32 first_key = t * config::kTileN;
-    if (!keys_.band.shows_all({first_key, first_key + config::kTileN}, config::kTileM)) {
+    if constexpr (kScores.changes_scores()) {
       const Position at;
-      apply_mask<config::kSlidingWindow>(s, at.lane, first_key,
-                                         [&](i32 b, i32 r) { return keys_.band.limits_of_row(at.row(b, r)); });
+      change_scores<kScores>(s, p_, scale_, at.lane, first_key, len_k,
+                             [&](i32 b, i32 r) { return score_row(at.row(b, r)); });
+    }
+    if (smem_.waiting.hides_some(first_key)) {
+      const Position at;
+      apply_mask<kLowerBound>(s, at.lane, first_key, [&](i32 b, i32 r) {
+        return smem_.waiting.band.limits_of_row(rows.query(p_, at.row(b, r)));
+      });
     }
     softmax_.update(s, o_);
     multiply_pv<config::kBf16>(o_, s, ValueTile(places_.v(t), ldmatrix_rows_first(Position().lane)));
+    look_up_pages(p_, keys_, rows.tile.batch, len_k, smem_, t + config::kStages);
+  }
+
+  /// Rows behind the last one stand in for it, so that nothing outside the tensors is read for them.
+  KILN_DEVICE ScoreRow score_row(i32 row) const {
+    const Rows& rows = smem_.waiting.rows;
+    const i32 existing = min(row, rows.count(p_) - 1);
+    return make_score_row<kScores>(p_, rows.tile.batch, rows.head(p_, existing), rows.query(p_, existing),
+                                   diagonal_shift(kMask, rows.len_q, rows.len_k));
+  }
+
+  KILN_DEVICE void add_sinks() {
+    const Position at;
+    const Rows& rows = smem_.waiting.rows;
+    softmax_.add_sinks(o_, [&](i32 b, i32 r) {
+      return p_.sinks[rows.head(p_, min(at.row(b, r), rows.count(p_) - 1))] * kLog2E;
+    });
   }
 
   const ForwardParams& p_;
   const Keys& keys_;
   Smem& smem_;
   const Places& places_;
+  float scale_;
   Softmax softmax_;
   Queries q_;
   Output o_;
@@ -214,7 +331,7 @@ class Consumer {
 KILN_DEVICE void Consumer::store() {
   using OutputTile = SwizzledTile<config::kHeadDimV>;
   const Position at;
-  const Rows rows = smem_.rows;
+  const Rows rows = smem_.waiting.rows;
   const i32 count = rows.count(p_);
   // O goes where Q was, so whoever reads Q must be done: a warp's rows of O cover exactly its own rows of Q,
   // unless their lengths differ.
@@ -239,14 +356,14 @@ KILN_DEVICE void Consumer::store() {
             pack<config::kBf16>(x[kRowsPerLane * r] * inverse, x[kRowsPerLane * r + 1] * inverse);
       }
       if (p_.lse != nullptr && at.lane % kQuad == 0 && row < count) {
-        rows.lse(p_)[row] = softmax_.lse(b, r);
+        *rows.lse(p_, row) = softmax_.lse_log2(b, r) * p_.lse_unit;
       }
     }
   }
   __syncwarp();
-  TileCopy<kWarpRows, config::kHeadDimV, kWarpSize>::store(rows.o(p_) + at.warp_row * p_.o_strides.row,
-                                                           smem_.o + at.warp_row * config::kHeadDimV, p_.o_strides.row,
-                                                           count - at.warp_row, at.lane);
+  TileCopy<kWarpRows, config::kHeadDimV, kWarpSize>::store_rows(
+      smem_.o + at.warp_row * config::kHeadDimV, count - at.warp_row, at.lane,
+      [&](i32 row) { return static_cast<u16*>(p_.o) + rows.offset(p_, p_.o_strides, at.warp_row + row); });
 }
 
 }  // namespace kiln::device
@@ -254,20 +371,30 @@ KILN_DEVICE void Consumer::store() {
 extern "C" __global__ void __launch_bounds__(kiln::device::kThreads, kiln::config::kCtasPerSm)
     kiln_forward(const __grid_constant__ kiln::device::ForwardParams p) {
   using namespace kiln::device;
-  alignas(128) extern __shared__ unsigned char smem_bytes[];
+  alignas(kSmemAlignment) extern __shared__ unsigned char smem_bytes[];
   Smem& smem = *reinterpret_cast<Smem*>(smem_bytes);
   const u32 thread = threadIdx.x;
-  const Rows rows{schedule(p).tile_of(blockIdx.x, kiln::config::kCausal)};
-  const Keys keys(p, rows);
+  const Rows rows = Rows::of_block(p, blockIdx.x, thread % kWarpSize);
+  if (rows.nothing_to_do(p)) return;
+  const Band band = band_of(p, rows);
+  const Keys keys(p, rows, band);
   const Places places{ptx::cvta_to_shared(&smem)};
 
   using QueryCopy = TileCopy<kiln::config::kTileM, kiln::config::kHeadDimQk, kThreads>;
-  QueryCopy::load(places.smem, rows.q(p), p.q_strides.row, rows.count(p), thread);
+  QueryCopy::load_rows(places.smem, rows.count(p), thread,
+                       [&](i32 row) { return static_cast<const u16*>(p.q) + rows.offset(p, p.q_strides, row); });
+  if constexpr (kiln::config::kPaged) {
+#pragma unroll 1
+    for (i32 ahead = 0; ahead < kiln::config::kStages; ++ahead) {
+      look_up_pages(p, keys, rows.tile.batch, rows.len_k, smem, keys.tiles.begin + ahead);
+    }
+    __syncthreads();
+  }
 #pragma unroll
   for (i32 ahead = 0; ahead < kiln::config::kStages - 1; ++ahead) {  // Q lands with the first
-    start_copy(p, keys, places, keys.tiles.begin + ahead);
+    start_copy(p, keys, rows.len_k, smem, places, keys.tiles.begin + ahead);
   }
-  if (thread == 0) smem.rows = rows;
+  if (thread == 0) smem.waiting = Waiting(p, rows, band);
   ptx::cp_async_wait_group<kiln::config::kStages - 2>();
   const ScoreScale scale(p.scale_log2);
   if (scale.negate_q) QueryCopy::negate(smem.q, thread);

@@ -16,6 +16,15 @@ KILN_DEVICE u32 pack(float first, float second) {
   }
 }
 
+template <bool kBf16>
+KILN_DEVICE float unpack(u16 bits) {
+  if constexpr (kBf16) {
+    return __uint_as_float(static_cast<u32>(bits) << 16);
+  } else {
+    return ptx::cvt_f32_f16(bits);
+  }
+}
+
 /// d[16×8] += a[16×16] · b[16×8]
 template <bool kBf16>
 KILN_DEVICE void mma(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {

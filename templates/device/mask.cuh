@@ -30,9 +30,9 @@ struct Band {
     return {row + begin_shift, min(row + end_shift, len_k)};
   }
 
-  /// Whether each of the rows 0 … rows − 1 sees all of the keys: then they need no mask.
-  KILN_DEVICE constexpr bool shows_all(KeyRange keys, i32 rows) const {
-    return limits_of_row(rows - 1).begin <= keys.begin && keys.end <= limits_of_row(0).end;
+  /// The keys that each of the rows `first` … `last` sees: tiles of them need no mask.
+  KILN_DEVICE constexpr KeyRange of_all_rows(i32 first, i32 last) const {
+    return {limits_of_row(last).begin, limits_of_row(first).end};
   }
 };
 
@@ -40,31 +40,35 @@ struct Band {
 struct MaskKind {
   bool causal;
   bool align_top_left;
-  bool sliding_window;
+  bool window;
 };
 
-/// A window side of −1 is open. Row 0 of the band is row `first_row` of the queries.
-KILN_DEVICE constexpr Band make_band(MaskKind kind, i32 len_q, i32 len_k, i32 window_left, i32 window_right,
-                                     i32 first_row = 0) {
-  const i64 diagonal = (kind.align_top_left ? 0 : i64{len_k} - len_q) + first_row;
+/// δ: query i stands at key i + δ.
+KILN_DEVICE constexpr i32 diagonal_shift(MaskKind kind, i32 len_q, i32 len_k) {
+  return kind.align_top_left ? 0 : len_k - len_q;
+}
+
+/// A window side of −1 is open.
+KILN_DEVICE constexpr Band make_band(MaskKind kind, i32 len_q, i32 len_k, i32 window_left, i32 window_right) {
+  const i64 diagonal = diagonal_shift(kind, len_q, len_k);
   const i64 open = kMaxLength;
   i64 begin = -open;
   i64 end = open;
-  if (kind.sliding_window && window_left >= 0) begin = diagonal - window_left;
-  if (kind.sliding_window && window_right >= 0) end = diagonal + window_right + 1;
+  if (kind.window && window_left >= 0) begin = diagonal - window_left;
+  if (kind.window && window_right >= 0) end = diagonal + window_right + 1;
   if (kind.causal) end = min(end, diagonal + 1);
   return {static_cast<i32>(clamp(begin, -open, open)), static_cast<i32>(clamp(end, -open, open)), len_k};
 }
 
-/// The key tiles that rows 0 … rows − 1 touch: begin ≤ tile < end.
+/// The key tiles that rows `first` … `last` touch: begin ≤ tile < end.
 struct TileRange {
   i32 begin;
   i32 end;
 };
 
-KILN_DEVICE constexpr TileRange tile_range(const Band& band, i32 rows, i32 tile_n) {
-  const KeyRange first_row = band.of_row(0);
-  const KeyRange last_row = band.of_row(rows - 1);
+KILN_DEVICE constexpr TileRange tile_range(const Band& band, i32 first, i32 last, i32 tile_n) {
+  const KeyRange first_row = band.of_row(first);
+  const KeyRange last_row = band.of_row(last);
   if (first_row.begin >= last_row.end) return {0, 0};
   return {first_row.begin / tile_n, ceil_div(last_row.end, tile_n)};
 }

@@ -85,10 +85,25 @@ struct OnlineSoftmax {
     for_rows([&](i32 b, i32 r) { l[b][r] = quad_sum(l[b][r]); });
   }
 
-  /// Natural logarithm of the sum of exponentials of a row; −inf if it saw no key. After finish().
-  KILN_DEVICE float lse(i32 block, i32 row) const {
+  /// A sink is a key with a value of 0 and a logit of its own, to base 2: `sink(block, row)`. After finish(), once.
+  template <i32 kOutputBlocks, class Sink>
+  KILN_DEVICE void add_sinks(float (&o)[kBlocks][kOutputBlocks][kAccumulators], Sink sink) {
+    float correction[kBlocks][kRowsPerLane];
+    for_rows([&](i32 b, i32 r) {
+      const float logit = sink(b, r);
+      const float before = m[b][r] * scale;
+      m[b][r] = fmaxf(before, logit);
+      correction[b][r] = ptx::ex2_approx_ftz_f32(before - m[b][r]);
+      l[b][r] = l[b][r] * correction[b][r] + ptx::ex2_approx_ftz_f32(logit - m[b][r]);
+    });
+    for_elements(o, [&](i32 b, i32 r, float& x) { x *= correction[b][r]; });
+    scale = 1;  // of what m is now
+  }
+
+  /// Logarithm to base 2 of the sum of exponentials of a row; −inf if it saw no key. After finish().
+  KILN_DEVICE float lse_log2(i32 block, i32 row) const {
     const float sum = l[block][row];
-    return sum == 0.0f ? kMinusInf : (m[block][row] * scale + ptx::lg2_approx_ftz_f32(sum)) * kLn2;
+    return sum == 0.0f ? kMinusInf : m[block][row] * scale + ptx::lg2_approx_ftz_f32(sum);
   }
 
  private:

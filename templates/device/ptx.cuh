@@ -77,6 +77,12 @@ KILN_DEVICE u32 cvt_rn_bf16x2_f32(float high, float low) {
 }
 
 /// 2^x; exactly 1 for 0 and 0 for −inf.
+KILN_DEVICE float cvt_f32_f16(u16 bits) {
+  float x;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(bits));
+  return x;
+}
+
 KILN_DEVICE float ex2_approx_ftz_f32(float x) {
   float y;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));

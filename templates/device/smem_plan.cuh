@@ -7,11 +7,14 @@ namespace kiln::device {
 
 inline constexpr i32 kSmemAlignment = 128;  // of the structs
 
-/// Q, whose place O takes at the end, `stages` tiles of K and V, and what waits for the end.
-KILN_DEVICE constexpr i32 forward_smem_bytes(i32 head_dim_qk, i32 head_dim_v, i32 tile_m, i32 tile_n, i32 stages) {
+/// Q, whose place O takes at the end, `stages` tiles of K and V, with pages where their rows lie, and what waits for
+/// the end.
+KILN_DEVICE constexpr i32 forward_smem_bytes(i32 head_dim_qk, i32 head_dim_v, i32 tile_m, i32 tile_n, i32 stages,
+                                             bool paged) {
   const i32 q_or_o = tile_m * max(head_dim_qk, head_dim_v);
   const i32 kv = stages * tile_n * (head_dim_qk + head_dim_v);
-  return (q_or_o + kv) * kElementBytes + kSmemAlignment;
+  const i32 rows = paged ? stages * tile_n * 2 * static_cast<i32>(sizeof(i64)) : 0;
+  return (q_or_o + kv) * kElementBytes + rows + kSmemAlignment;
 }
 
 /// A row tile of decode: the rows of one mma.

@@ -30,6 +30,32 @@ struct TileCopy {
     }
   }
 
+  /// The same with rows anywhere: row r begins at row_address(r).
+  template <class RowAddress>
+  KILN_DEVICE static void load_rows(u32 dst_shared, i32 valid_rows, u32 thread, RowAddress row_address) {
+#pragma unroll
+    for (u32 pass = 0; pass < kPasses; ++pass) {
+      const i32 row = row_of(thread, pass);
+      if (!inside(row)) continue;
+      const bool valid = row < valid_rows;
+      const u16* from = row_address(valid ? row : 0) + chunk_of(thread, pass) * kChunkElements;
+      ptx::cp_async_cg_16(dst_shared + place_of(thread, pass), from, valid ? kChunkBytes : 0);
+    }
+  }
+
+  /// Writes rows 0 … valid_rows − 1 of a tile in shared memory to where row_address(r) says.
+  template <class RowAddress>
+  KILN_DEVICE static void store_rows(const u16* src_shared, i32 valid_rows, u32 thread, RowAddress row_address) {
+#pragma unroll
+    for (u32 pass = 0; pass < kPasses; ++pass) {
+      const i32 row = row_of(thread, pass);
+      if (inside(row) && row < valid_rows) {
+        *chunk_at(row_address(row) + chunk_of(thread, pass) * kChunkElements) =
+            *chunk_at(src_shared, place_of(thread, pass));
+      }
+    }
+  }
+
   /// Changes the sign of every element that this thread copied; after its copies are waited for and
   /// before the barrier that shows them to others.
   KILN_DEVICE static void negate(u16* tile_shared, u32 thread) {

@@ -12,9 +12,16 @@ typedef struct ForwardParams {
   void* o;
   float* lse;
   kiln_strides q_strides, k_strides, v_strides, o_strides;
-  int32_t batch, heads_q, heads_kv, group, len_q, len_k, window_left, window_right;
-  float scale_log2;
-  int32_t reserved;
+  const int32_t *cu_seqlens_q, *cu_seqlens_k, *seqused_q, *seqused_k, *page_table;
+  int64_t page_table_stride;
+  const float* alibi_slopes;
+  int64_t alibi_batch_stride;
+  const float* sinks;
+  const void* bias;
+  kiln_strides bias_strides;
+  int32_t batch, heads_q, heads_kv, group, len_q, len_k, total_q, window_left, window_right, page_size;
+  float scale_log2, softcap_log2, inverse_cap, lse_unit;
+  int32_t schedule[4];
 } ForwardParams;
 
 typedef struct DecodeParams {
@@ -75,6 +82,47 @@ static void forward_launches_what_the_arguments_say(kiln_runtime* runtime) {
   CHECK_OK(kiln_forward_launch(kernel, NULL, &args));
   CHECK(fake.launch_count() == 2);
   kiln_forward_release(kernel);
+}
+
+static void every_feature_reaches_the_kernel(kiln_runtime* runtime) {
+  kiln_attention_config config = kiln_attention_config_init();
+  kiln_forward_args args = machine_forward_args();
+  ForwardParams params;
+  config.softcap = config.alibi = config.sinks = config.ragged = config.paged = 1;
+  config.bias = KILN_BIAS_ADDITIVE;
+  config.window = KILN_WINDOW_FIXED;
+  config.window_left = 100;
+  args.lse_base2 = 1;
+  args.softcap = 30.0F;
+  args.alibi_slopes = machine_address(0x60000);
+  args.alibi_batch_stride = 8;
+  args.sinks = machine_address(0x61000);
+  args.bias = machine_address(0x62002);
+  args.bias_strides.row = 501;
+  args.cu_seqlens_q = machine_address(0x63000);
+  args.seqused_q = machine_address(0x64000);
+  args.seqused_k = machine_address(0x65000);
+  args.page_table = machine_address(0x66000);
+  args.page_table_stride = 32;
+  args.page_size = 16;
+  args.total_q = 777;
+  fake.set_params_bytes(sizeof(params));
+  CHECK_OK(kiln_runtime_launch_forward(runtime, &config, NULL, &args));
+  last_launch("kiln_forward", &params, sizeof(params));
+  CHECK(params.lse_unit == 1.0F && fabs(params.softcap_log2 * log(2) - 30) < 1e-5);
+  CHECK(fabs(params.inverse_cap * params.softcap_log2 - 1) < 1e-6);
+  CHECK(params.alibi_slopes == args.alibi_slopes && params.alibi_batch_stride == 8 && params.sinks == args.sinks);
+  CHECK(params.bias == args.bias && same_strides(params.bias_strides, args.bias_strides));
+  CHECK(params.cu_seqlens_q == args.cu_seqlens_q && params.cu_seqlens_k == NULL);
+  CHECK(params.seqused_q == args.seqused_q && params.seqused_k == args.seqused_k && params.total_q == 777);
+  CHECK(params.page_table == args.page_table && params.page_table_stride == 32 && params.page_size == 16);
+  args.page_table_stride = 31;
+  CHECK_REFUSED(kiln_runtime_launch_forward(runtime, &config, NULL, &args),
+                "pages.row_stride is 31: 500 keys in pages of 16 need 32 entries a sequence");
+  config.softcap = 0;
+  CHECK_REFUSED(kiln_runtime_launch_forward(runtime, &config, NULL, &args), "pages.row_stride");
+  args.page_table_stride = 32;
+  CHECK_REFUSED(kiln_runtime_launch_forward(runtime, &config, NULL, &args), "softcap is 30: it must be 0");
 }
 
 static void decode_launches_what_the_arguments_say(kiln_runtime* runtime) {
@@ -207,6 +255,7 @@ void test_kernels(void) {
   setenv("KILN_CACHE_DIR", "", 1);
   CHECK_OK(kiln_runtime_create(NULL, &runtime)); /* from the environment */
   forward_launches_what_the_arguments_say(runtime);
+  every_feature_reaches_the_kernel(runtime);
   decode_launches_what_the_arguments_say(runtime);
   tells_what_a_kernel_is(runtime);
   kiln_runtime_destroy(runtime);

@@ -27,7 +27,17 @@ static const Member members[] = {
     MEMBER(kiln_attention_config, causal, 20),
     MEMBER(kiln_attention_config, alignment, 24),
     MEMBER(kiln_attention_config, window, 28),
-    END(kiln_attention_config, 32),
+    MEMBER(kiln_attention_config, window_left, 32),
+    MEMBER(kiln_attention_config, window_right, 36),
+    MEMBER(kiln_attention_config, softcap, 40),
+    MEMBER(kiln_attention_config, alibi, 44),
+    MEMBER(kiln_attention_config, sinks, 48),
+    MEMBER(kiln_attention_config, bias, 52),
+    MEMBER(kiln_attention_config, ragged, 56),
+    MEMBER(kiln_attention_config, paged, 60),
+    MEMBER(kiln_attention_config, output_f32, 64),
+    MEMBER(kiln_attention_config, allow_tf32, 68),
+    END(kiln_attention_config, 72),
 
     MEMBER(kiln_strides, batch, 0),
     MEMBER(kiln_strides, row, 8),
@@ -58,7 +68,22 @@ static const Member members[] = {
     MEMBER(kiln_forward_args, scale, 172),
     MEMBER(kiln_forward_args, window_left, 176),
     MEMBER(kiln_forward_args, window_right, 180),
-    END(kiln_forward_args, 184),
+    MEMBER(kiln_forward_args, lse_base2, 184),
+    MEMBER(kiln_forward_args, softcap, 188),
+    MEMBER(kiln_forward_args, alibi_slopes, 192),
+    MEMBER(kiln_forward_args, alibi_batch_stride, 200),
+    MEMBER(kiln_forward_args, sinks, 208),
+    MEMBER(kiln_forward_args, bias, 216),
+    MEMBER(kiln_forward_args, bias_strides, 224),
+    MEMBER(kiln_forward_args, cu_seqlens_q, 248),
+    MEMBER(kiln_forward_args, cu_seqlens_k, 256),
+    MEMBER(kiln_forward_args, seqused_q, 264),
+    MEMBER(kiln_forward_args, seqused_k, 272),
+    MEMBER(kiln_forward_args, page_table, 280),
+    MEMBER(kiln_forward_args, page_table_stride, 288),
+    MEMBER(kiln_forward_args, page_size, 296),
+    MEMBER(kiln_forward_args, total_q, 300),
+    END(kiln_forward_args, 304),
 
     MEMBER(kiln_decode_args, struct_size, 0),
     MEMBER(kiln_decode_args, q, 8),
@@ -141,10 +166,12 @@ void test_layout(void) {
   CHECK(KILN_ERROR_MISSING_KERNEL == 3 && KILN_ERROR_CAPTURING == 4 && KILN_ERROR_COMPILE == 5);
   CHECK(KILN_ERROR_CUDA == 6 && KILN_ERROR_IO == 7 && KILN_ERROR_CANCELLED == 8);
   CHECK(KILN_ERROR_OUT_OF_MEMORY == 100 && KILN_ERROR_INTERNAL == 101);
-  CHECK(KILN_F16 == 0 && KILN_BF16 == 1 && KILN_BOTTOM_RIGHT == 0 && KILN_TOP_LEFT == 1);
-  CHECK(KILN_WINDOW_NONE == 0 && KILN_WINDOW_SLIDING == 1 && KILN_KIND_FORWARD == 0 && KILN_KIND_DECODE == 1);
+  CHECK(KILN_F16 == 0 && KILN_BF16 == 1 && KILN_F32 == 2 && KILN_BOTTOM_RIGHT == 0 && KILN_TOP_LEFT == 1);
+  CHECK(KILN_WINDOW_NONE == 0 && KILN_WINDOW_SLIDING == 1 && KILN_WINDOW_FIXED == 2);
+  CHECK(KILN_BIAS_NONE == 0 && KILN_BIAS_ADDITIVE == 1 && KILN_BIAS_MASK == 2);
+  CHECK(KILN_KIND_FORWARD == 0 && KILN_KIND_DECODE == 1);
   CHECK(KILN_LOG_TRACE == 0 && KILN_LOG_DEBUG == 1 && KILN_LOG_INFO == 2 && KILN_LOG_WARNING == 3);
-  CHECK(KILN_LOG_ERROR == 4 && KILN_LOG_OFF == 5 && KILN_CONFIG_TEXT_BYTES == 96);
+  CHECK(KILN_LOG_ERROR == 4 && KILN_LOG_OFF == 5 && KILN_CONFIG_TEXT_BYTES == 192);
   CHECK(KILN_ORIGIN_PRECOMPILED == 0 && KILN_ORIGIN_DISK == 1 && KILN_ORIGIN_COMPILED == 2);
   CHECK(sizeof(kiln_status) == 4 && strlen(kiln_version()) >= 5);
 }

@@ -32,13 +32,13 @@ static void a_shorter_struct_gets_defaults(const kiln_runtime* runtime) {
   CHECK_OK(kiln_attention_config_text(&config, text, sizeof(text)));
   CHECK(strcmp(text, "bf16 d128") == 0);
 
-  fake.set_params_bytes(176); /* of the struct in kernels.c */
+  fake.set_params_bytes(312); /* of the struct in kernels.c */
   args.struct_size = offsetof(kiln_forward_args, lse);
   args.lse = machine_address(3);
   args.has_scale = args.window_left = args.window_right = 77;
   CHECK_OK(kiln_runtime_launch_forward(runtime, &config, NULL, &args));
   CHECK(fake.launch(fake.launch_count() - 1, &launch));
-  memcpy(ints, launch.params + 160, sizeof(ints)); /* the window's sides */
+  memcpy(ints, launch.params + 268, sizeof(ints)); /* the window's sides */
   CHECK(ints[0] == -1 && ints[1] == -1);
 
   decode.struct_size = offsetof(kiln_decode_args, window_left);
@@ -56,13 +56,13 @@ static void a_longer_struct_may_hold_zeros_only(const kiln_runtime* runtime) {
   CHECK_OK(kiln_runtime_launch_forward(runtime, &config, NULL, &args.known));
   args.newer[1] = (int64_t)1 << 56;
   CHECK_REFUSED(kiln_runtime_launch_forward(runtime, &config, NULL, &args.known),
-                "kiln_forward_args.struct_size is 200: Kiln");
-  CHECK(strstr(kiln_last_error(), "knows the first 184 bytes, and byte 199") != NULL);
+                "kiln_forward_args.struct_size is 320: Kiln");
+  CHECK(strstr(kiln_last_error(), "knows the first 304 bytes, and byte 319") != NULL);
 }
 
 static void no_version_has_such_a_size(const kiln_runtime* runtime) {
-  static const size_t config_sizes[] = {0, 1, 7, 12, 31, 33, 4104, SIZE_MAX};
-  static const size_t forward_sizes[] = {0, 8, 152, 164, 183, 185, 4104, SIZE_MAX - 7};
+  static const size_t config_sizes[] = {0, 1, 7, 12, 71, 73, 4104, SIZE_MAX};
+  static const size_t forward_sizes[] = {0, 8, 152, 164, 303, 305, 4104, SIZE_MAX - 7};
   static const size_t decode_sizes[] = {0, 8, 144, 156, 199, 201, 4104, SIZE_MAX - 7};
   kiln_attention_config config = kiln_attention_config_init();
   kiln_forward_args forward = machine_forward_args();
@@ -136,10 +136,14 @@ static void values_of_no_enumeration(const kiln_runtime* runtime) {
   static const struct {
     size_t offset;
     const char* says;
-  } rows[] = {{offsetof(kiln_attention_config, dtype), "dtype is -1: it must be 0 (KILN_F16) or 1 (KILN_BF16)"},
+  } rows[] = {{offsetof(kiln_attention_config, dtype), "dtype is -1: it must be 0 (KILN_F16), 1 (KILN_BF16) or 2 (KILN_F32)"},
               {offsetof(kiln_attention_config, causal), "causal is -1"},
               {offsetof(kiln_attention_config, alignment), "alignment is -1: it must be 0 (KILN_BOTTOM_RIGHT)"},
-              {offsetof(kiln_attention_config, window), "window is -1: it must be 0 (KILN_WINDOW_NONE)"}};
+              {offsetof(kiln_attention_config, window), "window is -1: it must be 0 (KILN_WINDOW_NONE)"},
+              {offsetof(kiln_attention_config, softcap), "softcap is -1"},
+              {offsetof(kiln_attention_config, bias), "bias is -1: it must be 0 (KILN_BIAS_NONE)"},
+              {offsetof(kiln_attention_config, ragged), "ragged is -1"},
+              {offsetof(kiln_attention_config, allow_tf32), "allow_tf32 is -1"}};
   const int32_t bad_value = -1;
   const kiln_attention_config config = kiln_attention_config_init();
   kiln_forward_kernel* kernel = NULL;

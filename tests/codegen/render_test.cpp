@@ -33,19 +33,31 @@ TEST(ConfigHeader, IsSortedTypedOneFactALine) {
   EXPECT_EQ(config_header(sample_config()),
             "namespace kiln::config {\n"
             "\n"
+            "inline constexpr bool kAlibi = false;\n"
             "inline constexpr bool kAlignTopLeft = false;\n"
+            "inline constexpr bool kAllowTf32 = false;\n"
             "inline constexpr bool kBf16 = false;\n"
+            "inline constexpr bool kBiasAdditive = false;\n"
+            "inline constexpr bool kBiasMask = false;\n"
             "inline constexpr int kCapability = 80;\n"
             "inline constexpr bool kCausal = true;\n"
             "inline constexpr int kCtasPerSm = 1;\n"
+            "inline constexpr bool kFixedWindow = false;\n"
             "inline constexpr int kHeadDimQk = 128;\n"
             "inline constexpr int kHeadDimV = 64;\n"
+            "inline constexpr bool kOutputF32 = false;\n"
+            "inline constexpr bool kPaged = false;\n"
+            "inline constexpr bool kRagged = false;\n"
+            "inline constexpr bool kSinks = false;\n"
             "inline constexpr bool kSlidingWindow = false;\n"
             "inline constexpr int kSmemBytes = 65536;\n"
+            "inline constexpr bool kSoftcap = false;\n"
             "inline constexpr int kStages = 2;\n"
             "inline constexpr int kTileM = 128;\n"
             "inline constexpr int kTileN = 64;\n"
             "inline constexpr int kWarps = 8;\n"
+            "inline constexpr int kWindowLeft = -1;\n"
+            "inline constexpr int kWindowRight = -1;\n"
             "\n"
             "}  // namespace kiln::config\n");
 }
@@ -59,6 +71,18 @@ TEST(ConfigHeader, EveryCompileTimeFactChangesIt) {
       [](auto& c) { c.request.config.causal = false; },
       [](auto& c) { c.request.config.alignment = Alignment::top_left; },
       [](auto& c) { c.request.config.window = Window::sliding; },
+      [](auto& c) { c.request.config.window = Window::fixed; },
+      [](auto& c) { c.request.config.window_left = 5; },
+      [](auto& c) { c.request.config.window_right = 5; },
+      [](auto& c) { c.request.config.softcap = true; },
+      [](auto& c) { c.request.config.alibi = true; },
+      [](auto& c) { c.request.config.sinks = true; },
+      [](auto& c) { c.request.config.bias = Bias::additive; },
+      [](auto& c) { c.request.config.bias = Bias::mask; },
+      [](auto& c) { c.request.config.ragged = true; },
+      [](auto& c) { c.request.config.paged = true; },
+      [](auto& c) { c.request.config.output_f32 = true; },
+      [](auto& c) { c.request.config.allow_tf32 = true; },
       [](auto& c) { c.capability = 90; },
       [](auto& c) { c.tiling.tile_m = 64; },
       [](auto& c) { c.tiling.tile_n = 32; },

@@ -24,13 +24,13 @@ struct Geometry {
     const i64 at = i + (kind.align_top_left ? 0 : i64{len_k} - len_q);
     if (j < 0 || j >= len_k) return false;
     if (kind.causal && j > at) return false;
-    if (kind.sliding_window && left >= 0 && j < at - left) return false;
-    return !kind.sliding_window || right < 0 || j <= at + right;
+    if (kind.window && left >= 0 && j < at - left) return false;
+    return !kind.window || right < 0 || j <= at + right;
   }
 
   [[nodiscard]] std::string text() const {
     return "causal " + std::to_string(kind.causal) + " top_left " + std::to_string(kind.align_top_left) + " window " +
-           std::to_string(kind.sliding_window) + " len_q " + std::to_string(len_q) + " len_k " + std::to_string(len_k) +
+           std::to_string(kind.window) + " len_q " + std::to_string(len_q) + " len_k " + std::to_string(len_k) +
            " left " + std::to_string(left) + " right " + std::to_string(right);
   }
 };
@@ -70,8 +70,9 @@ TEST_P(AllKinds, TilesCoverWhatIsSeenAndWholeOnesNeedNoMask) {
     for (const i32 tile_n : {1, 4, 16}) {
       for (i32 begin = 0; begin < g.len_q; begin += 7) {
         const i32 rows = std::min(7, g.len_q - begin);
-        const Band band = make_band(g.kind, g.len_q, g.len_k, g.left, g.right, begin);
-        const TileRange tiles = tile_range(band, rows, tile_n);
+        const Band band = g.band();
+        const TileRange tiles = tile_range(band, begin, begin + rows - 1, tile_n);
+        const KeyRange seen_by_all = band.of_all_rows(begin, begin + rows - 1);
         ASSERT_LE(tiles.begin, tiles.end);
         for (i32 tile = 0; tile < ceil_div(g.len_k, tile_n) + 2; ++tile) {
           int seen = 0;
@@ -83,7 +84,8 @@ TEST_P(AllKinds, TilesCoverWhatIsSeenAndWholeOnesNeedNoMask) {
             ASSERT_EQ(seen, 0) << "tile " << tile << " of " << tile_n;
           }
           const bool all = seen == rows * tile_n;
-          ASSERT_EQ(band.shows_all({tile * tile_n, (tile + 1) * tile_n}, rows), all) << "tile " << tile;
+          ASSERT_EQ(seen_by_all.begin <= tile * tile_n && (tile + 1) * tile_n <= seen_by_all.end, all)
+              << "tile " << tile;
         }
       }
     }
@@ -97,18 +99,17 @@ INSTANTIATE_TEST_SUITE_P(Masks, AllKinds, ::testing::Range(0, 8), [](const auto&
 });
 
 TEST(Mask, SkipsTilesBeforeTheWindowAndAfterTheDiagonal) {
-  const MaskKind kind{.causal = true, .align_top_left = false, .sliding_window = true};
-  const Band band = make_band(kind, 1024, 1024, 200, -1, 512);
-  const TileRange tiles = tile_range(band, 128, 64);
+  const MaskKind kind{.causal = true, .align_top_left = false, .window = true};
+  const Band band = make_band(kind, 1024, 1024, 200, -1);
+  const TileRange tiles = tile_range(band, 512, 639, 64);
   EXPECT_EQ(tiles.begin, (512 - 200) / 64);
   EXPECT_EQ(tiles.end, 10);
-  EXPECT_FALSE(band.shows_all({384, 448}, 128)) << "row 639 sees keys from 439";
-  EXPECT_TRUE(band.shows_all({448, 512}, 128));
-  EXPECT_FALSE(band.shows_all({512, 576}, 128)) << "row 512 sees keys up to 512";
+  EXPECT_EQ(band.of_all_rows(512, 639).begin, 439);
+  EXPECT_EQ(band.of_all_rows(512, 639).end, 513);
 }
 
 TEST(Mask, HugeLengthsAndWindowsDoNotOverflow) {
-  const MaskKind window{.causal = false, .align_top_left = false, .sliding_window = true};
+  const MaskKind window{.causal = false, .align_top_left = false, .window = true};
   const Band wide = make_band(window, kMaxLength, 5, INT_MAX, INT_MAX);
   EXPECT_EQ(wide.of_row(0).begin, 0);
   EXPECT_EQ(wide.of_row(0).end, 5);
@@ -116,9 +117,7 @@ TEST(Mask, HugeLengthsAndWindowsDoNotOverflow) {
   const Band narrow = make_band(window, 5, kMaxLength, 0, 0);
   EXPECT_EQ(narrow.of_row(4).begin, kMaxLength - 1);
   EXPECT_EQ(narrow.of_row(4).end, kMaxLength);
-  const Band last = make_band(window, kMaxLength, 5, INT_MAX, INT_MAX, kMaxLength - 1);
-  EXPECT_EQ(last.of_row(0).end, 5);
-  EXPECT_TRUE(last.shows_all({0, 5}, 1));
+  EXPECT_EQ(wide.of_all_rows(kMaxLength - 1, kMaxLength - 1).end, 5);
 }
 
 TEST(Mask, DecodeQueryStandsAtTheLastKey) {

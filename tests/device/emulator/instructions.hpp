@@ -28,6 +28,26 @@ inline float __shfl_xor_sync(unsigned, float x, int mask) {
   return std::bit_cast<float>(all[static_cast<std::size_t>(emulator::lane() ^ mask)][0]);
 }
 
+/// A collective in which every lane names the lane whose value it wants.
+inline std::uint32_t shuffled(std::uint32_t x, int source) {
+  return emulator::warp_exchange({x})[static_cast<std::size_t>(source)][0];
+}
+inline int __shfl_sync(unsigned, int x, int source) {
+  return static_cast<int>(shuffled(static_cast<std::uint32_t>(x), source));
+}
+inline int __shfl_up_sync(unsigned, int x, unsigned distance) {
+  const int source = emulator::lane() - static_cast<int>(distance);
+  return static_cast<int>(shuffled(static_cast<std::uint32_t>(x), source < 0 ? emulator::lane() : source));
+}
+inline unsigned __ballot_sync(unsigned, bool value) {
+  unsigned lanes = 0;
+  const auto& all = emulator::warp_exchange({value ? 1u : 0u});
+  for (std::size_t lane = 0; lane < all.size(); ++lane) lanes |= all[lane][0] << lane;
+  return lanes;
+}
+inline int __ffs(int x) { return std::countr_zero(static_cast<unsigned>(x)) + (x == 0 ? -31 : 1); }
+inline float __uint_as_float(unsigned bits) { return std::bit_cast<float>(bits); }
+
 inline int __any_sync(unsigned, bool value) {
   const auto all = emulator::warp_exchange({value ? 1u : 0u});
   for (const auto& words : all) {
@@ -113,6 +133,7 @@ u32 pair_of(float high, float low) {
 }
 inline u32 cvt_rn_f16x2_f32(float high, float low) { return pair_of<false>(high, low); }
 inline u32 cvt_rn_bf16x2_f32(float high, float low) { return pair_of<true>(high, low); }
+inline float cvt_f32_f16(u16 bits) { return emulator::from_f16(bits); }
 inline float ex2_approx_ftz_f32(float x) { return std::exp2(x); }
 inline float lg2_approx_ftz_f32(float x) { return std::log2(x); }
 inline float rcp_approx_ftz_f32(float x) { return 1.0f / x; }
