@@ -71,8 +71,8 @@ struct ForwardShape {
   i32 heads_kv;
   i32 len_q;  // the most
   i32 len_k;
-  bool ragged;
-  i64 total_q;    // ragged: at least the rows of all sequences together
+  bool ragged{};
+  i64 total_q{};  // ragged: at least the rows of all sequences together
   i32 key_bytes;  // of K and V, of one key and head
 };
 

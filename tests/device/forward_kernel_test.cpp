@@ -12,6 +12,8 @@
 
 namespace emulator {
 
+std::vector<std::uint16_t> output_of_a_paged_call();  // forward_features_test.cpp
+
 extern const KernelFacts forward_f16_d64_full;
 extern const KernelFacts forward_bf16_d64_causal;
 extern const KernelFacts forward_bf16_d128_window;
@@ -38,8 +40,13 @@ class ForwardKernel : public ::testing::TestWithParam<Case> {};
 
 kiln::device::ForwardSchedule schedule_of(const Case& c) {
   const KernelFacts& kernel = *c.kernel;
-  return kiln::device::forward_schedule(c.batch, c.heads_q, c.heads_kv, c.len_q, c.len_k, kernel.tile_m,
-                                        kernel.head_dim_qk, kernel.head_dim_v);
+  return kiln::device::forward_schedule({.batch = c.batch,
+                                         .heads_q = c.heads_q,
+                                         .heads_kv = c.heads_kv,
+                                         .len_q = c.len_q,
+                                         .len_k = c.len_k,
+                                         .key_bytes = (kernel.head_dim_qk + kernel.head_dim_v) * 2},
+                                        kernel.tile_m);
 }
 
 kiln::device::ForwardParams params_of(const Case& c, Tensor& q, Tensor& k, Tensor& v, Tensor& o, float* lse) {
@@ -61,7 +68,10 @@ kiln::device::ForwardParams params_of(const Case& c, Tensor& q, Tensor& k, Tenso
           .window_left = c.left,
           .window_right = c.right,
           .scale_log2 = static_cast<float>(c.scale * std::numbers::log2e),
-          .bundle = schedule_of(c).bundle};
+          .lse_unit = std::numbers::ln2_v<float>,
+          .bundle = schedule_of(c).bundle,
+          .row_tiles = schedule_of(c).row_tiles,
+          .heads = kiln::device::pack_heads(c.heads_q / c.heads_kv, c.len_q)};
 }
 
 bool sees(const Case& c, int i, int j) {
@@ -129,6 +139,7 @@ INSTANTIATE_TEST_SUITE_P(Emulated, ForwardKernel,
                                            Case{"whole_tiles", full, 1, 1, 1, 128, 128},    //
                                            Case{"gqa_3_ragged_tiles", full, 2, 3, 1, 33, 65},
                                            Case{"two_query_tiles", full, 1, 1, 1, 129, 40},
+                                           Case{"heads_packed_over_tiles", causal, 1, 6, 2, 50, 90},
                                            Case{"negative_scale", full, 1, 1, 1, 17, 70, -1, -1, -0.125},
                                            Case{"scale_0", full, 1, 1, 1, 17, 70, -1, -1, 0.0},
                                            Case{"causal_square", causal, 1, 2, 2, 113, 113},
@@ -151,6 +162,7 @@ TEST(ForwardKernelBarriers, NoneCanBeLeftOut) {
   for (const Case& c : {q_in_registers, q_in_memory, other_dim_of_v}) {
     launches.push_back([c] { return Call(c).o.bits(); });
   }
+  launches.push_back(output_of_a_paged_call);
   expect_every_barrier_is_needed("attention/forward_sm80.cu", launches);
 }
 

@@ -80,8 +80,9 @@ TEST(Fragment, AccumulatorsCoverTheResultOnce) {
 }
 
 TEST(SmemPlan, CountsWhatTheKernelsHold) {
-  EXPECT_EQ(forward_smem_bytes(128, 128, 128, 64, 2), 2 * (128 * 128 + 2 * 64 * 256) + 128);
-  EXPECT_EQ(forward_smem_bytes(64, 128, 64, 64, 2), 2 * (64 * 128 + 2 * 64 * 192) + 128) << "O is larger than Q";
+  EXPECT_EQ(forward_smem_bytes(128, 128, 128, 64, 2, false), 2 * (128 * 128 + 2 * 64 * 256) + 128);
+  EXPECT_EQ(forward_smem_bytes(64, 128, 64, 64, 2, false), 2 * (64 * 128 + 2 * 64 * 192) + 128) << "O is larger than Q";
+  EXPECT_EQ(forward_smem_bytes(64, 64, 64, 32, 3, true), 2 * (64 * 64 + 3 * 32 * 128) + 3 * 32 * 16 + 128);
   EXPECT_EQ(decode_smem_bytes(128, 128, 64, 4, 4), 4096 + 4 * 64 * 512);
   EXPECT_EQ(decode_smem_bytes(64, 64, 128, 2, 8) % 128, 0);
   EXPECT_GE(decode_smem_bytes(16, 256, 16, 2, 1), 512 + 16 * (256 + 8) * 4) << "the warps' O is larger than K and V";
