@@ -58,7 +58,15 @@ Options options_for(const Common& common, const std::filesystem::path& folder) {
 
 class Work {
  public:
-  Work(const Options& options, const Common& common) : builder_(options, logger_of(common)) {}
+  Work(const Options& options, const Common& common) : builder_(options, logger_of(common)) {
+    if (const std::string refusal = builder_.disk()->refusal(); !refusal.empty()) {
+      base::fail(
+          ErrorCode::io,
+          "{}: who can change a kernel can run code where it is used, so none is put there. Take that right from "
+          "others (chmod go-w), choose another folder, or set KILN_CACHE_SHARED=on if it is meant to be shared",
+          refusal);
+    }
+  }
 
   void make(const plan::KernelConfig& config) {
     if (InterruptGuard::interrupted()) return;
