@@ -49,6 +49,7 @@ std::vector<plan::KernelConfig> wanted(const PrecompileArguments& arguments, con
 /// Compiles into the folder as into any cache: what is there stays, and each kernel is whole or absent
 /// at every moment.
 Options options_for(const Common& common, const std::filesystem::path& folder) {
+  if (folder.empty()) base::fail(ErrorCode::invalid_argument, "--output is empty: it must name a folder");
   Options options = common.options;
   options.cache_dir = folder;
   options.precompiled_dir.reset();
