@@ -61,11 +61,12 @@ static void makes_all_ready(void) {
   kiln_preparation* preparation = NULL;
   kiln_forward_kernel* kernel = NULL;
   Requests* const three = malloc(sizeof(*three));
-  const kiln_attention_config causal = {sizeof(causal), KILN_BF16, 128, 128, 1, KILN_BOTTOM_RIGHT, KILN_WINDOW_NONE};
+  kiln_attention_config causal = kiln_attention_config_init();
   Reports reports;
   int32_t done = 0;
   memset(&reports, 0, sizeof(reports));
   reports.asking = pthread_self();
+  causal.causal = 1;
   three_kernels(three);
   CHECK_OK(kiln_runtime_prepare_async(runtime, three->requests, kRequests, keep_report, &reports, &preparation));
   free(three); /* it was read */
