@@ -134,7 +134,7 @@ def main() -> int:
 
     torch.manual_seed(0)
     torch.cuda.init()
-    kiln = Kiln(arguments.build / "bench" / "libkiln_bench.so")
+    kiln = Kiln(arguments.build / "src" / "libkiln.so")
     for part in arguments.parts or PARTS:
         rows_of, unit = PARTS[part]
         rows = []

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <ctime>
+#include <functional>
 
 namespace kiln::bench {
 namespace {
@@ -41,7 +42,8 @@ CompileTime time_yardstick(int capability) {
 /// Everything compiled `copies` times on all cores, against the sum of the times alone.
 Figure parallel(const Setup& setup, const api::Builder& builder, double sum_alone_ms) {
   constexpr int kRounds = 8;  // jobs a core, so that the cores idle at the end weigh little
-  const auto requests = usual_requests();
+  auto requests = usual_requests();
+  std::ranges::sort(requests, std::ranges::greater{}, plan::compile_weight);  // as prepare() does
   const int copies = 1 + kRounds * setup.cores / static_cast<int>(requests.size());
   std::vector<api::Job> jobs;
   for (const KernelRequest& request : requests)

@@ -354,13 +354,34 @@ typedef struct kiln_progress {
   int32_t total;
   double seconds_left; /**< an estimate; 0 while there is none */
 } kiln_progress;
-/** Called from the thread that prepares. The struct is gone when the callback returns. */
+/** Called from the thread that calls kiln_runtime_prepare(), or from one of Kiln's own, one call at a time. The struct
+ * is gone when the callback returns. */
 typedef void (*kiln_progress_callback)(const kiln_progress* progress, void* user);
 
 /** Makes all of these ready, compiling in parallel. The requests lie one after the other, all of the first one's
  * struct_size; a null callback: no reports. One that fails does not stop the others; the first error is returned. */
 KILN_API kiln_status kiln_runtime_prepare(const kiln_runtime* runtime, const kiln_kernel_request* requests,
                                           size_t request_count, kiln_progress_callback progress, void* user);
+
+/** Kernels being made ready in the background; keeps alive what it needs of its runtime. */
+typedef struct kiln_preparation kiln_preparation;
+
+/** kiln_runtime_prepare() without waiting for it. The requests have been read when it returns; callback and `user` must
+ * live until kiln_preparation_wait() or kiln_preparation_destroy() returns. The first report may come before the handle
+ * is handed over. The callback may cancel or destroy the preparation, but not wait for it. */
+KILN_API kiln_status kiln_runtime_prepare_async(const kiln_runtime* runtime, const kiln_kernel_request* requests,
+                                                size_t request_count, kiln_progress_callback progress, void* user,
+                                                kiln_preparation** preparation);
+/** Waits until every kernel was made ready or given up. The first failure is returned, or KILN_ERROR_CANCELLED if there
+ * was none but cancelling left kernels unmade; asked again, the same. */
+KILN_API kiln_status kiln_preparation_wait(const kiln_preparation* preparation);
+/** Sets *done to 1 if kiln_preparation_wait() would return at once, else to 0. */
+KILN_API kiln_status kiln_preparation_done(const kiln_preparation* preparation, int32_t* done);
+/** Asks for a stop and returns: kernels not begun are dropped, compiles that run end within a fraction of a second,
+ * what is ready stays. Calls elsewhere that wait for the same kernel make it themselves. */
+KILN_API kiln_status kiln_preparation_cancel(const kiln_preparation* preparation);
+/** Cancels what is not done and waits until Kiln's threads have stopped. Null is nothing to destroy. */
+KILN_API void kiln_preparation_destroy(kiln_preparation* preparation);
 
 /** Counters since the runtime was made. */
 typedef struct kiln_stats {

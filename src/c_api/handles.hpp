@@ -36,6 +36,10 @@ struct kiln_runtime {
   kiln::Runtime runtime;
 };
 
+struct kiln_preparation {
+  kiln::Preparation preparation;
+};
+
 struct kiln_forward_kernel : kiln::c_api::CountedKernel<kiln::ForwardKernel> {
   using CountedKernel::CountedKernel;
 };

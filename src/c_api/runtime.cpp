@@ -80,6 +80,33 @@ kiln_status kiln_runtime_prepare(const kiln_runtime* runtime, const kiln_kernel_
   });
 }
 
+kiln_status kiln_runtime_prepare_async(const kiln_runtime* runtime, const kiln_kernel_request* requests,
+                                       size_t request_count, kiln_progress_callback progress, void* user,
+                                       kiln_preparation** preparation) {
+  return create(preparation, "preparation", [&] {
+    return new kiln_preparation{
+        required(runtime, "runtime")
+            .runtime.prepare_async(read_requests(requests, request_count), callback_of(progress, user))};
+  });
+}
+
+kiln_status kiln_preparation_wait(const kiln_preparation* preparation) {
+  return guarded([&] { required(preparation, "preparation").preparation.wait(); });
+}
+
+kiln_status kiln_preparation_done(const kiln_preparation* preparation, int32_t* done) {
+  return guarded([&] {
+    const auto& asked = required(preparation, "preparation").preparation;
+    required(done, "done") = asked.done() ? 1 : 0;
+  });
+}
+
+kiln_status kiln_preparation_cancel(const kiln_preparation* preparation) {
+  return guarded([&] { required(preparation, "preparation").preparation.cancel(); });
+}
+
+void kiln_preparation_destroy(kiln_preparation* preparation) { delete preparation; }
+
 kiln_status kiln_runtime_stats(const kiln_runtime* runtime, kiln_stats* stats) {
   return guarded([&] { write_struct(stats, to_c(required(runtime, "runtime").runtime.stats()), "stats"); });
 }

@@ -49,6 +49,7 @@ std::vector<plan::KernelConfig> wanted(const PrecompileArguments& arguments, con
 /// Compiles into the folder as into any cache: what is there stays, and each kernel is whole or absent
 /// at every moment.
 Options options_for(const Common& common, const std::filesystem::path& folder) {
+  if (folder.empty()) base::fail(ErrorCode::invalid_argument, "--output is empty: it must name a folder");
   Options options = common.options;
   options.cache_dir = folder;
   options.precompiled_dir.reset();
@@ -58,7 +59,15 @@ Options options_for(const Common& common, const std::filesystem::path& folder) {
 
 class Work {
  public:
-  Work(const Options& options, const Common& common) : builder_(options, logger_of(common)) {}
+  Work(const Options& options, const Common& common) : builder_(options, logger_of(common)) {
+    if (const std::string refusal = builder_.disk()->refusal(); !refusal.empty()) {
+      base::fail(
+          ErrorCode::io,
+          "{}: who can change a kernel can run code where it is used, so none is put there. Take that right from "
+          "others (chmod go-w), choose another folder, or set KILN_CACHE_SHARED=on if it is meant to be shared",
+          refusal);
+    }
+  }
 
   void make(const plan::KernelConfig& config) {
     if (InterruptGuard::interrupted()) return;

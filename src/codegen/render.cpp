@@ -19,6 +19,15 @@ std::string_view template_of(KernelKind kind) {
   return kind == KernelKind::forward ? "attention/forward_sm80.cu" : "attention/decode_sm80.cu";
 }
 
+/// Where the first line begins that the preprocessor reads, or the end. Searches for the rare character, not line by
+/// line: rendering is part of every start from the disk.
+std::size_t next_directive(std::string_view text) {
+  for (auto at = text.find('#'); at != std::string_view::npos; at = text.find('#', at + 1)) {
+    if (at == 0 || text[at - 1] == '\n') return at;
+  }
+  return text.size();
+}
+
 /// The name between the quotes of an #include line.
 std::optional<std::string_view> included_file(std::string_view line) {
   constexpr std::string_view kBegin = "#include \"";
@@ -27,10 +36,11 @@ std::optional<std::string_view> included_file(std::string_view line) {
   return line.substr(0, line.find('"'));
 }
 
-/// Joins a template and what it includes, depth first, each file once.
+/// Joins a template and what it includes, depth first, each file once, under a first line.
 class Joiner {
  public:
-  Joiner(const TemplateStore& templates, std::string config) : templates_(templates), config_(std::move(config)) {}
+  Joiner(const TemplateStore& templates, std::string config, std::string first_line)
+      : templates_(templates), config_(std::move(config)), out_(std::move(first_line)) {}
 
   void add(std::string_view name) {
     if (!seen_.emplace(name).second) return;
@@ -48,10 +58,14 @@ class Joiner {
   /// Adds what the text includes before it and returns the rest.
   std::string without_includes(std::string_view text, std::string_view name) {
     std::string rest;
-    while (!text.empty()) {
-      const auto end = text.find('\n');
-      const auto line = text.substr(0, end);
-      text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+    rest.reserve(text.size());
+    for (;;) {
+      const auto before = text.substr(0, next_directive(text));
+      rest += before;
+      text.remove_prefix(before.size());
+      if (text.empty()) break;
+      const auto line = text.substr(0, text.find('\n'));
+      text.remove_prefix(std::min(text.size(), line.size() + 1));
       if (const auto file = included_file(line)) {
         add(*file);
       } else if (line.starts_with("#include")) {
@@ -67,27 +81,28 @@ class Joiner {
   void add_part(std::string_view title, std::string_view text) {
     while (text.starts_with('\n')) text.remove_prefix(1);
     while (text.ends_with("\n\n")) text.remove_suffix(1);
-    out_ += fmt::format("\n// ---- {} {:-<{}}\n\n{}", title, "", 100 - std::min<std::size_t>(90, title.size()), text);
+    out_ += fmt::format("\n// ---- {} {:-<{}}\n\n", title, "", 100 - std::min<std::size_t>(90, title.size()));
+    out_ += text;
   }
 
   const TemplateStore& templates_;
   std::string config_;
-  std::set<std::string, std::less<>> seen_;
   std::string out_;
+  std::set<std::string, std::less<>> seen_;
 };
 
 }  // namespace
 
 Source render(const plan::KernelConfig& config, const TemplateStore& templates) {
   const auto name = plan::name_of(config);
-  Joiner joiner(templates, config_header(config));
+  const auto kind = plan::to_string(config.request.kind);
+  Joiner joiner(
+      templates, config_header(config),
+      fmt::format("// {}: {} attention, {}. Rendered by Kiln.\n", name, kind, to_string(config.request.config)));
   // The config comes first whether or not the template's own includes come before it.
   joiner.add(kConfigInclude);
   joiner.add(template_of(config.request.kind));
-  return {.name = name + ".cu",
-          .text = fmt::format("// {}: {} attention, {}. Rendered by Kiln.\n{}", name,
-                              plan::to_string(config.request.kind), to_string(config.request.config), joiner.take()),
-          .entry = fmt::format("kiln_{}", plan::to_string(config.request.kind))};
+  return {.name = name + ".cu", .text = joiner.take(), .entry = fmt::format("kiln_{}", kind)};
 }
 
 }  // namespace kiln::codegen

@@ -14,11 +14,12 @@ void check(int holds, const char* file, int line, const char* what);
 void check_status(kiln_status got, kiln_status wanted, const char* text, const char* file, int line, const char* what);
 int failed_checks(void);
 
-void test_layout(void);  /* sizes and offsets, which programs already built rely on */
-void test_options(void); /* options by key, JSON, file, environment; the log */
-void test_kernels(void); /* runtime, kernels, launches as the driver sees them */
-void test_errors(void);  /* every status, its text, and whose text it is */
-void test_nulls(void);   /* every pointer that must not be null */
-void test_structs(void); /* struct_size, and values that no enumeration has */
+void test_layout(void);       /* sizes and offsets, which programs already built rely on */
+void test_options(void);      /* options by key, JSON, file, environment; the log */
+void test_kernels(void);      /* runtime, kernels, launches as the driver sees them */
+void test_preparations(void); /* prepare in the background: wait, done, cancel */
+void test_errors(void);       /* every status, its text, and whose text it is */
+void test_nulls(void);        /* every pointer that must not be null */
+void test_structs(void);      /* struct_size, and values that no enumeration has */
 
 #endif

@@ -40,6 +40,7 @@ void machine_start(void) {
   find(library, "cuStreamCreate", &fake.begin_stream);
   find(library, "cuStreamBeginCapture_v2", &fake.begin_capture);
   setenv("NVRTC_SHIM_FAKE", "1", 1);
+  setenv("NVRTC_SHIM_COUNT", machine_path("compiles"), 1);
 }
 
 static int remove_one(const char* path, const struct stat* status, int kind, struct FTW* where) {
@@ -54,6 +55,17 @@ void machine_end(void) { nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS); }
 void machine_reset(void) {
   fake.reset();
   fake.context_set_current(fake.context_create(0));
+  remove(machine_path("compiles"));
+}
+
+int machine_compiles(void) {
+  FILE* const file = fopen(machine_path("compiles"), "r"); /* a line for each; no file before the first */
+  int lines = 0;
+  int c = 0;
+  if (file == NULL) return 0;
+  while ((c = fgetc(file)) != EOF) lines += c == '\n';
+  fclose(file);
+  return lines;
 }
 
 const char* machine_path(const char* name) {

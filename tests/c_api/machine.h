@@ -28,6 +28,8 @@ void machine_reset(void); /* as new, with a context of device 0 current on this 
 const char* machine_path(const char* name);
 /* Options that use the stand-ins and keep kernels in memory only. */
 kiln_options* machine_options(void);
+/* How often NVRTC was asked to compile since the last machine_reset(). */
+int machine_compiles(void);
 /* A runtime of those. */
 kiln_runtime* machine_runtime(void);
 

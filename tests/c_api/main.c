@@ -24,7 +24,8 @@ void check_status(kiln_status got, kiln_status wanted, const char* text, const c
 int failed_checks(void) { return failed; }
 
 int main(void) {
-  void (*const tests[])(void) = {test_layout, test_options, test_kernels, test_errors, test_nulls, test_structs};
+  void (*const tests[])(void) = {test_layout, test_options, test_kernels, test_preparations,
+                                 test_errors, test_nulls,   test_structs};
   size_t i = 0;
   machine_start();
   for (i = 0; i < sizeof(tests) / sizeof(tests[0]); ++i) {

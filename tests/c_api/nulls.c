@@ -48,6 +48,24 @@ static void of_the_runtime(const kiln_runtime* runtime) {
   kiln_runtime_destroy(NULL);
 }
 
+static void of_preparations(const kiln_runtime* runtime) {
+  const kiln_kernel_request request = kiln_kernel_request_init();
+  kiln_preparation* preparation = NULL;
+  int32_t done = 0;
+  CHECK_REFUSED(kiln_runtime_prepare_async(NULL, NULL, 0, NULL, NULL, &preparation), "runtime is null");
+  CHECK_REFUSED(kiln_runtime_prepare_async(runtime, NULL, 1, NULL, NULL, &preparation), "requests is null");
+  CHECK_REFUSED(kiln_runtime_prepare_async(runtime, &request, 1, NULL, NULL, &preparation),
+                "requests[0]: config is null");
+  CHECK_REFUSED(kiln_runtime_prepare_async(runtime, NULL, 0, NULL, NULL, NULL), "preparation is null");
+  CHECK_REFUSED(kiln_preparation_wait(NULL), "preparation is null");
+  CHECK_REFUSED(kiln_preparation_done(NULL, &done), "preparation is null");
+  CHECK_REFUSED(kiln_preparation_cancel(NULL), "preparation is null");
+  CHECK_OK(kiln_runtime_prepare_async(runtime, NULL, 0, NULL, NULL, &preparation));
+  CHECK_REFUSED(kiln_preparation_done(preparation, NULL), "done is null");
+  kiln_preparation_destroy(preparation);
+  kiln_preparation_destroy(NULL);
+}
+
 static void of_forward_kernels(const kiln_runtime* runtime) {
   const kiln_attention_config config = kiln_attention_config_init();
   const kiln_forward_args args = machine_forward_args();
@@ -115,6 +133,7 @@ void test_nulls(void) {
   kiln_runtime* const runtime = machine_runtime();
   of_options();
   of_the_runtime(runtime);
+  of_preparations(runtime);
   of_forward_kernels(runtime);
   of_decode_kernels(runtime);
   of_device_memory(runtime);

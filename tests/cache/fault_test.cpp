@@ -168,7 +168,7 @@ TEST_F(Fault, EveryFlippedByteOfAFileIsAMissWithAReason) {
 }
 
 struct Broken {
-  PublishStep at;
+  const char* call;
   const char* says;
   bool kept;  ///< the entry is in its place all the same
 };
@@ -176,7 +176,7 @@ struct Broken {
 class BrokenPublisher : public Fault, public testing::WithParamInterface<Broken> {};
 
 TEST_P(BrokenPublisher, SaysWhatFailedAndLeavesAllOrNothing) {
-  Worker worker({"publish-and-break", folder.path(), std::to_string(static_cast<int>(GetParam().at))});
+  Worker worker({"publish-and-break", folder.path(), GetParam().call});
   std::string said;
   while (const char character = worker.read_output()) said += character;
   EXPECT_EQ(worker.wait(), 1);
@@ -186,11 +186,11 @@ TEST_P(BrokenPublisher, SaysWhatFailedAndLeavesAllOrNothing) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Calls, BrokenPublisher,
-                         testing::Values(Broken{PublishStep::created, "cannot write", false},
-                                         Broken{PublishStep::written, "cannot sync", false},
-                                         Broken{PublishStep::synced, "cannot rename a file in", false},
-                                         Broken{PublishStep::renamed, "cannot sync", true}),
-                         [](const auto& test) { return step_name(test.param.at); });
+                         testing::Values(Broken{"Write", "cannot write", false}, Broken{"Sync", "cannot sync", false},
+                                         Broken{"Close", "cannot close a file in", false},
+                                         Broken{"Rename", "cannot rename a file in", false},
+                                         Broken{"SyncFolder", "cannot sync", true}),
+                         [](const auto& test) { return test.param.call; });
 
 TEST_F(Fault, KilledAtAnyInstantPublishersLeaveWholeEntries) {
   const KillTally tally = kill_at_random(folder.path(), 8);

@@ -1,10 +1,13 @@
+#include "cache/failing_close.hpp"
 #include "cache/kill_suite.hpp"
 #include "cache/lock.hpp"
 #include "cache/support.hpp"
 
+#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <fcntl.h>
+#include <map>
 #include <sys/resource.h>
 #include <thread>
 #include <unistd.h>
@@ -77,25 +80,33 @@ void close_files(std::string_view ending) {
 }
 
 template <PublishStep kStep>
-void break_at(PublishStep step) {
-  if (step != kStep) return;
-  if (step == PublishStep::synced) {  // the file is closed already: rename finds none
-    const std::filesystem::path shard = std::filesystem::current_path() / "v1" / "aa";
-    for (const auto& file : std::filesystem::directory_iterator(shard)) std::filesystem::remove(file.path());
-  } else {
-    close_files(step == PublishStep::renamed ? "/aa" : kTemporarySuffix);
-  }
+void lose_temporary(PublishStep step) {
+  if (step == kStep) close_files(kTemporarySuffix);
+}
+void fail_close_of_temporary(PublishStep step) {
+  if (step == PublishStep::written) fail_next_close(EIO);
+}
+void remove_temporary(PublishStep step) {
+  if (step != PublishStep::synced) return;
+  const std::filesystem::path shard = std::filesystem::current_path() / "v1" / "aa";
+  for (const auto& file : std::filesystem::directory_iterator(shard)) std::filesystem::remove(file.path());
+}
+void lose_folder(PublishStep step) {
+  if (step == PublishStep::renamed) close_files("/aa");
 }
 
 /// Publishes with a call that fails, and says on standard output what it is told.
-int publish_and_break(const std::string& root, const std::string& step) {
-  constexpr PublishHook kHooks[] = {break_at<PublishStep::created>, break_at<PublishStep::written>,
-                                    break_at<PublishStep::synced>, break_at<PublishStep::renamed>};
+int publish_and_break(const std::string& root, const std::string& call) {
+  const std::map<std::string, PublishHook> hooks = {{"Write", lose_temporary<PublishStep::created>},
+                                                    {"Sync", lose_temporary<PublishStep::written>},
+                                                    {"Close", fail_close_of_temporary},
+                                                    {"Rename", remove_temporary},
+                                                    {"SyncFolder", lose_folder}};
   std::filesystem::current_path(root);
   const base::Logger log(LogLevel::warning, [](LogLevel, std::string_view line) {
     if (::write(STDOUT_FILENO, line.data(), line.size()) < 0) std::abort();
   });
-  const DiskStore store(root, DiskStore::Access::read_write, log, {.hook = kHooks[std::stoul(step)]});
+  const DiskStore store(root, DiskStore::Access::read_write, log, {.hook = hooks.at(call)});
   return store.publish(sample_entry('a', 5000)) ? 0 : 1;
 }
 

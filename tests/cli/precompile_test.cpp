@@ -117,6 +117,22 @@ TEST_F(Precompile, AFolderThatCannotBeIsAnError) {
   EXPECT_THAT(result.err, HasSubstr("could not be kept in " + file.string()));
 }
 
+TEST_F(Precompile, AFolderThatOthersMayWriteIsRefusedBeforeAnythingIsCompiled) {
+  namespace fs = std::filesystem;
+  ASSERT_TRUE(fs::create_directory(store));
+  fs::permissions(store, fs::perms::others_write, fs::perm_options::add);
+  variables["KILN_LOG"] = "error";
+  const std::vector<std::string> precompile = {"precompile", manifest(), "-o", store};
+  const ToolResult refused = run(precompile);
+  EXPECT_EQ(refused.exit_code, 6);
+  EXPECT_THAT(refused.err, HasSubstr(store + " is writable by everyone"));
+  EXPECT_THAT(refused.err, HasSubstr("chmod go-w"));
+  EXPECT_EQ(compiles(), 0);
+
+  fs::permissions(store, fs::perms::group_write | fs::perms::others_write, fs::perm_options::remove);
+  EXPECT_EQ(run(precompile).exit_code, 0) << "what the error says to do does not help";
+}
+
 TEST_F(Precompile, OneFailureDoesNotStopTheOthers) {
   variables["NVRTC_SHIM_FAIL"] = "compile";
   const ToolResult result = run({"precompile", manifest(), "-o", store, "--json"});
