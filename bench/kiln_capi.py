@@ -10,9 +10,10 @@ import ctypes
 from pathlib import Path
 from typing import ClassVar
 
-F16, BF16 = range(2)
+F16, BF16, F32 = range(3)
 BOTTOM_RIGHT, TOP_LEFT = range(2)
-WINDOW_NONE, WINDOW_SLIDING = range(2)
+WINDOW_NONE, WINDOW_SLIDING, WINDOW_FIXED = range(3)
+BIAS_NONE, BIAS_ADDITIVE, BIAS_MASK = range(3)
 
 _INT = ctypes.c_int32
 _POINTER = ctypes.c_void_p
@@ -54,8 +55,24 @@ class AttentionConfig(_Versioned):
         ("causal", _INT),
         ("alignment", _INT),
         ("window", _INT),
+        ("window_left", _INT),
+        ("window_right", _INT),
+        ("softcap", _INT),
+        ("alibi", _INT),
+        ("sinks", _INT),
+        ("bias", _INT),
+        ("ragged", _INT),
+        ("paged", _INT),
+        ("output_f32", _INT),
+        ("allow_tf32", _INT),
     )
-    _defaults_: ClassVar = {"dtype": BF16, "head_dim_qk": 128, "head_dim_v": 128}
+    _defaults_: ClassVar = {
+        "dtype": BF16,
+        "head_dim_qk": 128,
+        "head_dim_v": 128,
+        "window_left": -1,
+        "window_right": -1,
+    }
 
 
 class ForwardArgs(_Versioned):
@@ -76,6 +93,21 @@ class ForwardArgs(_Versioned):
         ("scale", ctypes.c_float),
         ("window_left", _INT),
         ("window_right", _INT),
+        ("lse_base2", _INT),
+        ("softcap", ctypes.c_float),
+        ("alibi_slopes", _POINTER),
+        ("alibi_batch_stride", ctypes.c_int64),
+        ("sinks", _POINTER),
+        ("bias", _POINTER),
+        ("bias_strides", Strides),
+        ("cu_seqlens_q", _POINTER),
+        ("cu_seqlens_k", _POINTER),
+        ("seqused_q", _POINTER),
+        ("seqused_k", _POINTER),
+        ("page_table", _POINTER),
+        ("page_table_stride", ctypes.c_int64),
+        ("page_size", _INT),
+        ("total_q", _INT),
     )
     _defaults_: ClassVar = {"window_left": -1, "window_right": -1}
 

@@ -26,7 +26,11 @@ STRUCTS = {
     "kiln_forward_args": capi.ForwardArgs,
     "kiln_decode_args": capi.DecodeArgs,
 }
-CONSTANTS = ("F16", "BF16", "BOTTOM_RIGHT", "TOP_LEFT", "WINDOW_NONE", "WINDOW_SLIDING")
+CONSTANTS = (
+    *("F16", "BF16", "F32", "BOTTOM_RIGHT", "TOP_LEFT"),
+    *("WINDOW_NONE", "WINDOW_SLIDING", "WINDOW_FIXED"),
+    *("BIAS_NONE", "BIAS_ADDITIVE", "BIAS_MASK"),
+)
 BODY = """#include <kiln/kiln.h>
 #include <stdio.h>
 #define SAY(name, value) printf("%s %llu\\n", name, (unsigned long long)(value))
