@@ -11,7 +11,7 @@
 namespace kiln {
 
 /// Element type of q, k, v and the output.
-enum class DType : std::uint8_t { f16, bf16 };
+enum class DType : std::uint8_t { f16, bf16, f32 };
 
 /// Where query row i stands among the keys when the two lengths differ.
 enum class Alignment : std::uint8_t {

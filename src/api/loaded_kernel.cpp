@@ -35,8 +35,9 @@ void LoadedKernel::launch(Stream stream, const ForwardArgs& args) const {
   const auto& attention = config_.request.config;
   api::check(attention, args);
   if (args.batch == 0 || args.len_q == 0) return;  // nothing to write
-  const auto schedule = device::forward_schedule(args.batch, args.heads_q, args.heads_kv, args.len_q, args.len_k,
-                                                 config_.tiling.tile_m, attention.head_dim_qk, attention.head_dim_v);
+  const auto schedule =
+      device::forward_schedule(args.batch, args.heads_q, args.heads_kv, args.len_q, args.len_k, config_.tiling.tile_m,
+                               attention.head_dim_qk, attention.head_dim_v, plan::element_bytes(attention.dtype));
   const device::ForwardParams params{
       .q = args.q.data,
       .k = args.k.data,

@@ -1,4 +1,5 @@
 #include "codegen/render.hpp"
+#include "plan/names.hpp"
 
 #include <fmt/format.h>
 
@@ -11,6 +12,9 @@ namespace {
 class Facts {
  public:
   void add(const char* name, bool value) { lines_[name] = fmt::format("bool {} = {}", name, value); }
+  void add(const char* name, DType value) {
+    lines_[name] = fmt::format("device::DType {} = device::DType::{}", name, plan::to_string(value));
+  }
   void add(const char* name, int value) { lines_[name] = fmt::format("int {} = {}", name, value); }
 
   [[nodiscard]] std::string text() const {
@@ -29,10 +33,10 @@ std::string config_header(const plan::KernelConfig& config) {
   const auto& attention = config.request.config;
   Facts facts;
   facts.add("kAlignTopLeft", attention.alignment == Alignment::top_left);
-  facts.add("kBf16", attention.dtype == DType::bf16);
   facts.add("kCapability", config.capability);
   facts.add("kCausal", attention.causal);
   facts.add("kCtasPerSm", config.tiling.ctas_per_sm);
+  facts.add("kDType", attention.dtype);
   facts.add("kHeadDimQk", attention.head_dim_qk);
   facts.add("kHeadDimV", attention.head_dim_v);
   facts.add("kSlidingWindow", attention.window == Window::sliding);

@@ -6,6 +6,8 @@
 
 namespace kiln::plan {
 
+int element_bytes(DType dtype) { return dtype == DType::f32 ? 4 : 2; }
+
 KernelRequest canonical(KernelRequest request) {
   auto& config = request.config;
   if (request.kind == KernelKind::decode) config.causal = false;

@@ -16,7 +16,7 @@ struct Named {
 };
 
 constexpr std::array kKinds = {Named{KernelKind::forward, "forward"}, Named{KernelKind::decode, "decode"}};
-constexpr std::array kDTypes = {Named{DType::f16, "f16"}, Named{DType::bf16, "bf16"}};
+constexpr std::array kDTypes = {Named{DType::f16, "f16"}, Named{DType::bf16, "bf16"}, Named{DType::f32, "f32"}};
 constexpr std::array kAlignments = {Named{Alignment::bottom_right, "bottom_right"},
                                     Named{Alignment::top_left, "top_left"}};
 constexpr std::array kWindows = {Named{Window::none, "none"}, Named{Window::sliding, "sliding"}};

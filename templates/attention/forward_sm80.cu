@@ -41,7 +41,7 @@ inline constexpr MaskKind kMask{config::kCausal, config::kAlignTopLeft, config::
 
 static_assert(kWarpRows % kMmaM == 0 && kWarpRows > 0, "a warp owns whole 16-row blocks");
 static_assert(config::kTileN % kMmaK == 0, "a tile of keys is a whole number of k steps of P V");
-static_assert(config::kHeadDimQk % kMmaK == 0 && config::kHeadDimV % (2 * kMmaN) == 0);
+static_assert(config::kHeadDimQk % kMmaN == 0 && config::kHeadDimV % kMmaN == 0);
 static_assert(config::kStages >= 2, "the copy of one tile runs under the arithmetic of another");
 
 /// Q stays in registers where S, O and it leave kOtherRegisters for the rest; else it is read again
@@ -50,7 +50,7 @@ inline constexpr i32 kOtherRegisters = 64;
 inline constexpr i32 kRegisterFile = 65536;
 inline constexpr i32 kRegisters = min(kRegisterFile / static_cast<i32>(kThreads * config::kCtasPerSm), 255);
 inline constexpr i32 kTileRegisters =
-    kRowBlocks * (kAccumulators * (kScoreBlocks + kOutputBlocks) + 4 * config::kHeadDimQk / kMmaK);
+    kRowBlocks * (kAccumulators * (kScoreBlocks + kOutputBlocks) + 4 * kChunksQk / kStepChunks);
 inline constexpr bool kQInRegisters = kTileRegisters + kOtherRegisters <= kRegisters;
 
 KILN_DEVICE ForwardSchedule schedule(const ForwardParams& p) {
@@ -68,8 +68,12 @@ struct Rows {
   KILN_DEVICE i32 begin() const { return tile.m_tile * config::kTileM; }
   KILN_DEVICE i32 count(const ForwardParams& p) const { return min(config::kTileM, p.len_q - begin()); }
   /// The first row.
-  KILN_DEVICE const u16* q(const ForwardParams& p) const { return static_cast<const u16*>(p.q) + offset(p.q_strides); }
-  KILN_DEVICE u16* o(const ForwardParams& p) const { return static_cast<u16*>(p.o) + offset(p.o_strides); }
+  KILN_DEVICE const Element::Storage* q(const ForwardParams& p) const {
+    return static_cast<const Element::Storage*>(p.q) + offset(p.q_strides);
+  }
+  KILN_DEVICE Element::Storage* o(const ForwardParams& p) const {
+    return static_cast<Element::Storage*>(p.o) + offset(p.o_strides);
+  }
   KILN_DEVICE float* lse(const ForwardParams& p) const {
     return p.lse + (i64{tile.batch} * p.heads_q + tile.head) * p.len_q + begin();
   }
@@ -82,16 +86,16 @@ struct Rows {
 
 struct alignas(128) Smem {
   union {
-    u16 q[config::kTileM * config::kHeadDimQk];
-    u16 o[config::kTileM * config::kHeadDimV];
+    Element::Storage q[config::kTileM * kPaddedDimQk];
+    Element::Storage o[config::kTileM * kPaddedDimV];
   };
-  u16 k[config::kStages][config::kTileN * config::kHeadDimQk];
-  u16 v[config::kStages][config::kTileN * config::kHeadDimV];
+  Element::Storage k[config::kStages][config::kTileN * kPaddedDimQk];
+  Element::Storage v[config::kStages][config::kTileN * kPaddedDimV];
   Rows rows;  // waits here for the end: registers are short in between
 };
 static_assert(sizeof(Smem) == config::kSmemBytes);
-static_assert(sizeof(Smem) == forward_smem_bytes(config::kHeadDimQk, config::kHeadDimV, config::kTileM, config::kTileN,
-                                                 config::kStages));
+static_assert(sizeof(Smem) == forward_smem_bytes(config::kDType, config::kHeadDimQk, config::kHeadDimV, config::kTileM,
+                                                 config::kTileN, config::kStages));
 
 /// Shared addresses of the places of K and V, all from one register.
 struct Places {
@@ -110,22 +114,22 @@ struct Places {
 using Scores = float[kRowBlocks][kScoreBlocks][kAccumulators];
 using Output = float[kRowBlocks][kOutputBlocks][kAccumulators];
 using Softmax = OnlineSoftmax<kRowBlocks>;
-using KeyTile = BlockAddresses<config::kHeadDimQk>;
-using ValueTile = BlockAddresses<config::kHeadDimV>;
+using KeyTile = BlockAddresses<kChunksQk>;
+using ValueTile = BlockAddresses<kChunksV>;
 using Queries = QueryRows<config::kHeadDimQk, kRowBlocks, kQInRegisters>;
 
 /// The keys that a block works on: what it keeps in registers through the loop.
 struct Keys {
   Band band;  // its row 0 is the block's first
   TileRange tiles;
-  const u16* k;  // key 0 of the KV head
-  const u16* v;
+  const Element::Storage* k;  // key 0 of the KV head
+  const Element::Storage* v;
 
   KILN_DEVICE Keys(const ForwardParams& p, const Rows& rows)
       : band(make_band(kMask, p.len_q, p.len_k, p.window_left, p.window_right, rows.begin())),
         tiles(tile_range(band, rows.count(p), config::kTileN)),
-        k(static_cast<const u16*>(p.k) + offset(p, p.k_strides, rows.tile)),
-        v(static_cast<const u16*>(p.v) + offset(p, p.v_strides, rows.tile)) {}
+        k(static_cast<const Element::Storage*>(p.k) + offset(p, p.k_strides, rows.tile)),
+        v(static_cast<const Element::Storage*>(p.v) + offset(p, p.v_strides, rows.tile)) {}
 
  private:
   KILN_DEVICE static i64 offset(const ForwardParams& p, const Strides& strides, const ForwardTile& tile) {
@@ -133,7 +137,8 @@ struct Keys {
   }
 };
 
-/// Starts the copy of tile t of K and V: one commit group, empty if there is no such tile, since the waits count groups.
+/// Starts the copy of tile t of K and V: one commit group, empty if there is no such tile, since the waits count
+/// groups.
 KILN_DEVICE void start_copy(const ForwardParams& p, const Keys& keys, const Places& places, i32 t) {
   if (t < keys.tiles.end) {
     const u32 thread = ptx::mov_tid_x();
@@ -173,7 +178,7 @@ class Consumer {
         smem_(smem),
         places_(places),
         softmax_(scale),
-        q_(ptx::cvta_to_shared(smem.q + at.warp_row * config::kHeadDimQk), at.lane),
+        q_(ptx::cvta_to_shared(smem.q + at.warp_row * kPaddedDimQk), at.lane),
         o_{} {}
 
   KILN_DEVICE void run() {
@@ -190,7 +195,7 @@ class Consumer {
     __syncthreads();
     start_copy(p_, keys_, places_, t + config::kStages - 1);
     Scores s;
-    multiply_qk<config::kBf16>(s, q_, KeyTile(places_.k(t), ldmatrix_chunks_first(Position().lane)));
+    multiply_qk(s, q_, KeyTile(places_.k(t), ldmatrix_chunks_first(Position().lane)));
     const i32 first_key = t * config::kTileN;
     if (!keys_.band.shows_all({first_key, first_key + config::kTileN}, config::kTileM)) {
       const Position at;
@@ -198,7 +203,7 @@ class Consumer {
                                          [&](i32 b, i32 r) { return keys_.band.limits_of_row(at.row(b, r)); });
     }
     softmax_.update(s, o_);
-    multiply_pv<config::kBf16>(o_, s, ValueTile(places_.v(t), ldmatrix_rows_first(Position().lane)));
+    multiply_pv(o_, s, ValueTile(places_.v(t), ldmatrix_rows_first(Position().lane)));
   }
 
   const ForwardParams& p_;
@@ -212,13 +217,13 @@ class Consumer {
 
 /// O through shared memory, LSE straight.
 KILN_DEVICE void Consumer::store() {
-  using OutputTile = SwizzledTile<config::kHeadDimV>;
+  using OutputTile = SwizzledTile<kChunksV>;
   const Position at;
   const Rows rows = smem_.rows;
   const i32 count = rows.count(p_);
   // O goes where Q was, so whoever reads Q must be done: a warp's rows of O cover exactly its own rows of Q,
   // unless their lengths differ.
-  if constexpr (config::kHeadDimQk == config::kHeadDimV) {
+  if constexpr (kPaddedDimQk == kPaddedDimV) {
     __syncwarp();
   } else {
     __syncthreads();
@@ -234,9 +239,9 @@ KILN_DEVICE void Consumer::store() {
 #pragma unroll
       for (i32 n = 0; n < kOutputBlocks; ++n) {
         const float(&x)[kAccumulators] = o_[b][n];
-        const i32 in_chunk = accumulator_coordinate(at.lane, 0).column * kElementBytes;
+        const i32 in_chunk = accumulator_coordinate(at.lane, 0).column * Element::kBytes;
         *reinterpret_cast<u32*>(o_row + OutputTile::offset(row, n) + in_chunk) =
-            pack<config::kBf16>(x[kRowsPerLane * r] * inverse, x[kRowsPerLane * r + 1] * inverse);
+            Element::pack(x[kRowsPerLane * r] * inverse, x[kRowsPerLane * r + 1] * inverse);
       }
       if (p_.lse != nullptr && at.lane % kQuad == 0 && row < count) {
         rows.lse(p_)[row] = softmax_.lse(b, r);
@@ -245,7 +250,7 @@ KILN_DEVICE void Consumer::store() {
   }
   __syncwarp();
   TileCopy<kWarpRows, config::kHeadDimV, kWarpSize>::store(rows.o(p_) + at.warp_row * p_.o_strides.row,
-                                                           smem_.o + at.warp_row * config::kHeadDimV, p_.o_strides.row,
+                                                           smem_.o + at.warp_row * kPaddedDimV, p_.o_strides.row,
                                                            count - at.warp_row, at.lane);
 }
 

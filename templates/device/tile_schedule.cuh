@@ -43,9 +43,10 @@ struct ForwardSchedule {
 inline constexpr i64 kBundleBytes = 24 << 20;
 
 KILN_DEVICE constexpr ForwardSchedule forward_schedule(i32 batch, i32 heads_q, i32 heads_kv, i32 len_q, i32 len_k,
-                                                       i32 tile_m, i32 head_dim_qk, i32 head_dim_v) {
+                                                       i32 tile_m, i32 head_dim_qk, i32 head_dim_v,
+                                                       i32 element_bytes = 2) {
   const i32 streams = batch * heads_kv;
-  const i64 stream_bytes = i64{max(len_k, 1)} * (head_dim_qk + head_dim_v) * kElementBytes;
+  const i64 stream_bytes = i64{max(len_k, 1)} * (head_dim_qk + head_dim_v) * element_bytes;
   const i64 fitting = clamp(kBundleBytes / stream_bytes, i64{1}, i64{max(streams, 1)});
   return {.m_tiles = ceil_div(len_q, tile_m),
           .group = heads_q / heads_kv,

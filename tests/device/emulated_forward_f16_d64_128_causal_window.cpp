@@ -4,10 +4,10 @@
 namespace kiln::config {
 
 inline constexpr bool kAlignTopLeft = true;
-inline constexpr bool kBf16 = false;
 inline constexpr int kCapability = 80;
 inline constexpr bool kCausal = true;
 inline constexpr int kCtasPerSm = 2;
+inline constexpr device::DType kDType = device::DType::f16;
 inline constexpr int kHeadDimQk = 64;
 inline constexpr int kHeadDimV = 128;
 inline constexpr bool kSlidingWindow = true;

@@ -1,0 +1,22 @@
+#define EMULATED decode_f16_d40_88_window
+#include "device/emulator/kernel_begin.hpp"
+
+namespace kiln::config {
+
+inline constexpr bool kAlignTopLeft = false;
+inline constexpr int kCapability = 80;
+inline constexpr bool kCausal = false;
+inline constexpr int kCtasPerSm = 1;
+inline constexpr device::DType kDType = device::DType::f16;
+inline constexpr int kHeadDimQk = 40;
+inline constexpr int kHeadDimV = 88;
+inline constexpr bool kSlidingWindow = true;
+inline constexpr int kSmemBytes = 19968;
+inline constexpr int kStages = 2;
+inline constexpr int kTileM = 16;
+inline constexpr int kTileN = 32;
+inline constexpr int kWarps = 2;
+
+}  // namespace kiln::config
+
+#include "device/emulator/kernel_decode.hpp"

@@ -1,0 +1,22 @@
+#define EMULATED forward_f16_d8_40
+#include "device/emulator/kernel_begin.hpp"
+
+namespace kiln::config {
+
+inline constexpr bool kAlignTopLeft = false;
+inline constexpr int kCapability = 80;
+inline constexpr bool kCausal = false;
+inline constexpr int kCtasPerSm = 1;
+inline constexpr device::DType kDType = device::DType::f16;
+inline constexpr int kHeadDimQk = 8;
+inline constexpr int kHeadDimV = 40;
+inline constexpr bool kSlidingWindow = false;
+inline constexpr int kSmemBytes = 14464;
+inline constexpr int kStages = 2;
+inline constexpr int kTileM = 64;
+inline constexpr int kTileN = 32;
+inline constexpr int kWarps = 2;
+
+}  // namespace kiln::config
+
+#include "device/emulator/kernel_forward.hpp"
