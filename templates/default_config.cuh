@@ -3,17 +3,19 @@
 // The tiling is the smallest that every template here accepts, with the same shared memory.
 #pragma once
 
+#include "device/base.cuh"
+
 namespace kiln::config {
 
 inline constexpr bool kAlibi = false;
 inline constexpr bool kAlignTopLeft = false;
 inline constexpr bool kAllowTf32 = false;
-inline constexpr bool kBf16 = true;
 inline constexpr bool kBiasAdditive = false;
 inline constexpr bool kBiasMask = false;
 inline constexpr int kCapability = 90;
 inline constexpr bool kCausal = true;
 inline constexpr int kCtasPerSm = 1;
+inline constexpr device::DType kDType = device::DType::bf16;
 inline constexpr bool kFixedWindow = false;
 inline constexpr int kHeadDimQk = 128;
 inline constexpr int kHeadDimV = 128;

@@ -3,6 +3,7 @@
 #include "base/fail.hpp"
 #include "device/decode_workspace.cuh"
 #include "device/mask.cuh"
+#include "plan/kernel_config.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -10,7 +11,6 @@
 namespace kiln::api {
 namespace {
 
-constexpr std::int64_t kElementBytes = 2;  // both dtypes
 constexpr std::int64_t kAlignmentBytes = 16;
 constexpr std::int64_t kStrideLimitBytes = std::int64_t{1} << 40;
 // Head and batch indices are multiplied in 32 bits inside the kernels' schedules.
@@ -22,11 +22,12 @@ constexpr std::int64_t kBlockLimit = std::int64_t{1} << 31;
              limit);
 }
 
-void check_stride(const char* tensor, const char* dimension, std::int64_t stride, std::int64_t size, bool written) {
+void check_stride(const char* tensor, const char* dimension, std::int64_t stride, std::int64_t size, bool written,
+                  std::int64_t element_bytes) {
   if (size <= 1) return;  // never multiplied by anything but 0
   if (stride < 0) fail_stride(tensor, dimension, stride, "0 or more");
-  if (stride % (kAlignmentBytes / kElementBytes) != 0) fail_stride(tensor, dimension, stride, "a multiple of 16 bytes");
-  if (stride >= kStrideLimitBytes / kElementBytes) fail_stride(tensor, dimension, stride, "below 2^40 bytes");
+  if (stride % (kAlignmentBytes / element_bytes) != 0) fail_stride(tensor, dimension, stride, "a multiple of 16 bytes");
+  if (stride >= kStrideLimitBytes / element_bytes) fail_stride(tensor, dimension, stride, "below 2^40 bytes");
   if (written && stride == 0) fail_stride(tensor, dimension, stride, "more than 0, since the tensor is written");
 }
 
@@ -44,12 +45,13 @@ struct Sizes {
   std::int64_t heads;
 };
 
-void check_tensor(const char* name, const void* data, const Strides& strides, const Sizes& sizes, bool written) {
+void check_tensor(const char* name, const void* data, const Strides& strides, const Sizes& sizes, bool written,
+                  std::int64_t element_bytes) {
   if (sizes.batch == 0 || sizes.rows == 0 || sizes.heads == 0) return;  // nothing is touched
   check_pointer(name, data, kAlignmentBytes);
-  check_stride(name, "batch", strides.batch, sizes.batch, written);
-  check_stride(name, "row", strides.row, sizes.rows, written);
-  check_stride(name, "head", strides.head, sizes.heads, written);
+  check_stride(name, "batch", strides.batch, sizes.batch, written, element_bytes);
+  check_stride(name, "row", strides.row, sizes.rows, written, element_bytes);
+  check_stride(name, "head", strides.head, sizes.heads, written, element_bytes);
 }
 
 void check_optional(const char* name, const void* pointer) {
@@ -115,7 +117,7 @@ void check_bias(const AttentionConfig& config, const ForwardArgs& args) {
     if (data != nullptr) base::fail(ErrorCode::invalid_argument, "bias is given, but the kernel's config has none");
     return;
   }
-  if (args.len_k > 0) check_pointer("bias", data, config.bias == Bias::mask ? 1 : kElementBytes);
+  if (args.len_k > 0) check_pointer("bias", data, config.bias == Bias::mask ? 1 : plan::element_bytes(config.dtype));
   check_feature_stride("bias.strides.batch", args.bias.strides.batch);
   check_feature_stride("bias.strides.row", args.bias.strides.row);
   check_feature_stride("bias.strides.head", args.bias.strides.head);
@@ -200,10 +202,11 @@ void check(const AttentionConfig& config, const ForwardArgs& args) {
   Sizes key{packed_k ? 1 : args.batch, args.len_k, args.heads_kv};
   check_pages(config, args);
   if (config.paged && args.len_k > 0) key = {.batch = kManyPages, .rows = args.pages.page_size, .heads = args.heads_kv};
-  check_tensor("q", args.q.data, args.q.strides, query, false);
-  check_tensor("k", args.k.data, args.k.strides, key, false);
-  check_tensor("v", args.v.data, args.v.strides, key, false);
-  check_tensor("out", args.out.data, args.out.strides, query, true);
+  const std::int64_t element_bytes = plan::element_bytes(config.dtype);
+  check_tensor("q", args.q.data, args.q.strides, query, false, element_bytes);
+  check_tensor("k", args.k.data, args.k.strides, key, false, element_bytes);
+  check_tensor("v", args.v.data, args.v.strides, key, false, element_bytes);
+  check_tensor("out", args.out.data, args.out.strides, query, true, element_bytes);
   check_optional("lse", args.lse);
   check_softcap(config, args.softcap);
   check_feature("alibi_slopes", args.alibi_slopes, config.alibi, "alibi");
@@ -236,12 +239,13 @@ void check_shape(const AttentionConfig& config, const DecodeArgs& args) {
 void check(const AttentionConfig& config, const DecodeArgs& args) {
   check_shape(config, args);
   check_scale(args.scale);
+  const std::int64_t element_bytes = plan::element_bytes(config.dtype);
   const Sizes query{args.batch, 1, args.heads_q};
   const Sizes cache{args.batch, args.max_len_k, args.heads_kv};
-  check_tensor("q", args.q.data, args.q.strides, query, false);
-  check_tensor("k_cache", args.k_cache.data, args.k_cache.strides, cache, false);
-  check_tensor("v_cache", args.v_cache.data, args.v_cache.strides, cache, false);
-  check_tensor("out", args.out.data, args.out.strides, query, true);
+  check_tensor("q", args.q.data, args.q.strides, query, false, element_bytes);
+  check_tensor("k_cache", args.k_cache.data, args.k_cache.strides, cache, false, element_bytes);
+  check_tensor("v_cache", args.v_cache.data, args.v_cache.strides, cache, false, element_bytes);
+  check_tensor("out", args.out.data, args.out.strides, query, true, element_bytes);
   check_optional("lse", args.lse);
   check_optional("lengths", args.lengths);
 }

@@ -44,7 +44,7 @@ void LoadedKernel::launch(Stream stream, const ForwardArgs& args) const {
        .len_k = args.len_k,
        .ragged = attention.ragged,
        .total_q = lengths.cu_seqlens_q != nullptr ? lengths.total_q : std::int64_t{args.batch} * args.len_q,
-       .key_bytes = (attention.head_dim_qk + attention.head_dim_v) * device::kElementBytes},
+       .key_bytes = (attention.head_dim_qk + attention.head_dim_v) * plan::element_bytes(attention.dtype)},
       config_.tiling.tile_m);
   const float scale = scale_log2(args.scale, attention.head_dim_qk);
   const float cap = args.softcap * std::numbers::log2e_v<float>;

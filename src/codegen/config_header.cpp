@@ -1,4 +1,5 @@
 #include "codegen/render.hpp"
+#include "plan/names.hpp"
 
 #include <fmt/format.h>
 
@@ -11,6 +12,9 @@ namespace {
 class Facts {
  public:
   void add(const char* name, bool value) { lines_[name] = fmt::format("bool {} = {}", name, value); }
+  void add(const char* name, DType value) {
+    lines_[name] = fmt::format("device::DType {} = device::DType::{}", name, plan::to_string(value));
+  }
   void add(const char* name, int value) { lines_[name] = fmt::format("int {} = {}", name, value); }
 
   [[nodiscard]] std::string text() const {
@@ -31,12 +35,12 @@ std::string config_header(const plan::KernelConfig& config) {
   facts.add("kAlibi", attention.alibi);
   facts.add("kAlignTopLeft", attention.alignment == Alignment::top_left);
   facts.add("kAllowTf32", attention.allow_tf32);
-  facts.add("kBf16", attention.dtype == DType::bf16);
   facts.add("kBiasAdditive", attention.bias == Bias::additive);
   facts.add("kBiasMask", attention.bias == Bias::mask);
   facts.add("kCapability", config.capability);
   facts.add("kCausal", attention.causal);
   facts.add("kCtasPerSm", config.tiling.ctas_per_sm);
+  facts.add("kDType", attention.dtype);
   facts.add("kFixedWindow", attention.window == Window::fixed);
   facts.add("kHeadDimQk", attention.head_dim_qk);
   facts.add("kHeadDimV", attention.head_dim_v);

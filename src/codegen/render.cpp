@@ -14,6 +14,8 @@ namespace {
 
 // The include that stands for the generated header.
 constexpr std::string_view kConfigInclude = "default_config.cuh";
+// Declares the types of its constants.
+constexpr std::string_view kConfigTypes = "device/base.cuh";
 
 std::string_view template_of(KernelKind kind) {
   return kind == KernelKind::forward ? "attention/forward_sm80.cu" : "attention/decode_sm80.cu";
@@ -100,6 +102,7 @@ Source render(const plan::KernelConfig& config, const TemplateStore& templates) 
       templates, config_header(config),
       fmt::format("// {}: {} attention, {}. Rendered by Kiln.\n", name, kind, to_string(config.request.config)));
   // The config comes first whether or not the template's own includes come before it.
+  joiner.add(kConfigTypes);
   joiner.add(kConfigInclude);
   joiner.add(template_of(config.request.kind));
   return {.name = name + ".cu", .text = joiner.take(), .entry = fmt::format("kiln_{}", kind)};

@@ -12,6 +12,8 @@ std::string side_text(int side) { return side < 0 ? "open" : fmt::format("{}", s
 
 }  // namespace
 
+int element_bytes(DType dtype) { return dtype == DType::f32 ? 4 : 2; }
+
 KernelRequest canonical(KernelRequest request) {
   auto& config = request.config;
   if (request.kind == KernelKind::decode) config.causal = false;

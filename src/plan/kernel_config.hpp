@@ -28,6 +28,8 @@ struct KernelConfig {
   auto operator<=>(const KernelConfig&) const = default;
 };
 
+int element_bytes(DType dtype);
+
 /// The request without what makes no difference to it, so that equal kernels are one: a single decode query
 /// sees every key whether causal or not, and only a diagonal or a window has an alignment.
 KernelRequest canonical(KernelRequest request);

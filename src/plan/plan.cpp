@@ -3,22 +3,23 @@
 #include "base/fail.hpp"
 #include "device/decode_workspace.cuh"
 #include "device/smem_plan.cuh"
+#include "plan/forward_tiling.hpp"
 #include "plan/names.hpp"
 
 #include <algorithm>
-#include <array>
 
 namespace kiln::plan {
 namespace {
 
-constexpr std::array kHeadDims = {64, 128};
+constexpr int kHeadDimStep = 8;
+constexpr int kMostHeadDim = 256;
 constexpr int kLeastCapability = 80;
 constexpr int kMmaRows = 16;  // query rows of one mma.sync tile, and of one warp
 
 void check_head_dim(const char* name, int dim) {
-  if (std::ranges::find(kHeadDims, dim) == kHeadDims.end()) {
-    base::fail(ErrorCode::unsupported, "{} {} is not supported: it must be one of {}", name, dim,
-               fmt::join(kHeadDims, ", "));
+  if (dim < kHeadDimStep || dim > kMostHeadDim || dim % kHeadDimStep != 0) {
+    base::fail(ErrorCode::unsupported, "{} {} is not supported: it must be a multiple of {} from {} to {}", name, dim,
+               kHeadDimStep, kHeadDimStep, kMostHeadDim);
   }
 }
 
@@ -43,17 +44,26 @@ void check_request(const KernelRequest& request, const DeviceInfo& device) {
                device.capability / 10, device.capability % 10);
   }
   check_features(request);
+  if (request.kind == KernelKind::decode && request.config.dtype == DType::f32) {
+    base::fail(ErrorCode::unsupported, "dtype f32 is not supported by decode: it must be f16 or bf16");
+  }
   check_head_dim("head_dim_qk", request.config.head_dim_qk);
   check_head_dim("head_dim_v", request.config.head_dim_v);
 }
 
+static_assert(static_cast<int>(DType::f16) == static_cast<int>(device::DType::f16) &&
+              static_cast<int>(DType::bf16) == static_cast<int>(device::DType::bf16) &&
+              static_cast<int>(DType::f32) == static_cast<int>(device::DType::f32));
+
 int smem_bytes_of(const KernelRequest& request, const Tiling& tiling) {
   const auto& config = request.config;
+  const auto type = static_cast<device::DType>(config.dtype);
   if (request.kind == KernelKind::forward) {
-    return device::forward_smem_bytes(config.head_dim_qk, config.head_dim_v, tiling.tile_m, tiling.tile_n,
+    return device::forward_smem_bytes(type, config.head_dim_qk, config.head_dim_v, tiling.tile_m, tiling.tile_n,
                                       tiling.stages, config.paged);
   }
-  return device::decode_smem_bytes(config.head_dim_qk, config.head_dim_v, tiling.tile_n, tiling.stages, tiling.warps);
+  return device::decode_smem_bytes(type, config.head_dim_qk, config.head_dim_v, tiling.tile_n, tiling.stages,
+                                   tiling.warps);
 }
 
 /// The driver keeps 1 KiB of an SM's shared memory for each block.
@@ -64,22 +74,8 @@ bool fits(const KernelRequest& request, const Tiling& tiling, const DeviceInfo& 
 }
 
 std::vector<Tiling> all_tilings(const KernelRequest& request) {
+  if (request.kind == KernelKind::forward) return all_forward_tilings(request);
   std::vector<Tiling> out;
-  if (request.kind == KernelKind::forward) {
-    // A warp of 32 rows reads K and V half as often; one of 16 leaves registers for the softmax.
-    struct Rows {
-      int tile_m;
-      int warps;
-    };
-    for (const auto& [tile_m, warps] : {Rows{64, 4}, Rows{128, 4}, Rows{128, 8}}) {
-      for (const int tile_n : {32, 64, 96, 128}) {
-        for (const int stages : {2, 3}) {
-          for (const int ctas : {1, 2, 3}) out.push_back({tile_m, tile_n, warps, stages, ctas});
-        }
-      }
-    }
-    return out;
-  }
   for (const int warps : {2, 4, 8}) {
     for (const int tile_n : {32, 64, 128}) {
       for (const int stages : {2, 3, 4}) {
@@ -92,34 +88,23 @@ std::vector<Tiling> all_tilings(const KernelRequest& request) {
   return out;
 }
 
+/// Bytes in flight hide the memory's latency: as many stages as fit beside a second block.
+std::vector<Tiling> preferred_decode_tilings() {
+  return {{kMmaRows, 64, 4, 4, 2}, {kMmaRows, 64, 4, 3, 2}, {kMmaRows, 64, 4, 2, 2},
+          {kMmaRows, 64, 4, 2, 1}, {kMmaRows, 32, 2, 2, 1}, {kMmaRows, 16, 1, 2, 1}};
+}
+
 }  // namespace
 
 Tiling reasoned_tiling(const KernelRequest& request, const DeviceInfo& device) {
-  const auto& config = request.config;
-  const int widest = std::max(config.head_dim_qk, config.head_dim_v);
-  std::vector<Tiling> by_preference;
-  if (request.kind == KernelKind::forward) {
-    // Four warps of 32 rows read each K and V tile half as often as eight of 16, and 168 registers hold S and O of
-    // 64 columns: three blocks fill an SM, two where shared memory is short.
-    if (widest <= 64) {
-      by_preference = {{128, 64, 4, 2, 3}, {128, 64, 4, 2, 2}};
-    } else if (config.window == Window::none) {
-      // The same with O of 128 columns takes 255 registers: two blocks an SM, or eight warps in one.
-      by_preference = {{128, 64, 4, 2, 2}, {128, 64, 8, 2, 1}};
-    } else {
-      by_preference = {{128, 64, 8, 2, 1}};  // a second mask bound spills with four warps
-    }
-  } else {
-    // Bytes in flight hide the memory's latency: as many stages as fit beside a second block.
-    by_preference = {
-        {kMmaRows, 64, 4, 4, 2}, {kMmaRows, 64, 4, 3, 2}, {kMmaRows, 64, 4, 2, 2}, {kMmaRows, 64, 4, 2, 1}};
-  }
+  const auto by_preference =
+      request.kind == KernelKind::forward ? preferred_forward_tilings(request) : preferred_decode_tilings();
   for (const auto& tiling : by_preference) {
     if (fits(request, tiling, device)) return tiling;
   }
   base::fail(ErrorCode::unsupported, "{} {} needs {} bytes of shared memory a block; {} has {}",
-             to_string(request.kind), to_string(config), smem_bytes_of(request, by_preference.back()), device.name,
-             device.smem_per_block);
+             to_string(request.kind), to_string(request.config), smem_bytes_of(request, by_preference.back()),
+             device.name, device.smem_per_block);
 }
 
 std::vector<Tiling> candidate_tilings(const KernelRequest& request, const DeviceInfo& device) {

@@ -1,6 +1,7 @@
 #include "tune/problem.hpp"
 
 #include "base/fail.hpp"
+#include "plan/kernel_config.hpp"
 
 #include <fmt/format.h>
 
@@ -28,6 +29,10 @@ std::size_t Problem::rows() const { return elements(batch, len_q, heads_q, 1); }
 
 void validate(const Problem& problem) {
   constexpr int kMostTokens = 1 << 24;
+  if (problem.request.config.dtype == DType::f32) {
+    base::fail(ErrorCode::unsupported,
+               "dtype f32 is not supported here: problems are made and checked in f16 and bf16");
+  }
   require_between("batch", problem.batch, 1, 1 << 16);
   require_between("len_q", problem.len_q, 1, kMostTokens);
   require_between("len_k", problem.len_k, 1, kMostTokens);
@@ -57,8 +62,8 @@ double flops(const Problem& problem) {
 }
 
 double kv_bytes(const Problem& problem) {
-  constexpr double kElementBytes = 2;
-  return kElementBytes * static_cast<double>(problem.k_elements() + problem.v_elements());
+  const double element_bytes = plan::element_bytes(problem.request.config.dtype);
+  return element_bytes * static_cast<double>(problem.k_elements() + problem.v_elements());
 }
 
 std::string shape_text(const Problem& problem) {

@@ -42,13 +42,13 @@ inline constexpr i32 kOutputBlocks = config::kHeadDimV / kMmaN;
 
 static_assert(config::kTileM == kDecodeRows, "the rows of one mma");
 static_assert(kWarpKeys % kMmaK == 0 && kWarpKeys > 0, "a warp's keys are whole k steps of P V");
-static_assert(config::kHeadDimQk % kMmaK == 0 && config::kHeadDimV % (2 * kMmaN) == 0);
+static_assert(config::kHeadDimQk % kMmaN == 0 && config::kHeadDimV % kMmaN == 0);
 static_assert(config::kStages >= 2, "the copy of one tile runs under the arithmetic of another");
 
 struct alignas(128) Smem {
   struct KeysValues {
-    u16 k[config::kStages][config::kTileN * config::kHeadDimQk];
-    u16 v[config::kStages][config::kTileN * config::kHeadDimV];
+    Element::Storage k[config::kStages][config::kTileN * kPaddedDimQk];
+    Element::Storage v[config::kStages][config::kTileN * kPaddedDimV];
   };
   struct WarpStates {
     float o[config::kWarps][kDecodeRows][config::kHeadDimV + kDecodeRowPad];
@@ -59,11 +59,11 @@ struct alignas(128) Smem {
     KeysValues kv;
     WarpStates state;
   };
-  u16 q[kDecodeRows * config::kHeadDimQk];
+  Element::Storage q[kDecodeRows * kPaddedDimQk];
 };
 static_assert(sizeof(Smem) == config::kSmemBytes);
-static_assert(sizeof(Smem) == decode_smem_bytes(config::kHeadDimQk, config::kHeadDimV, config::kTileN, config::kStages,
-                                                config::kWarps));
+static_assert(sizeof(Smem) == decode_smem_bytes(config::kDType, config::kHeadDimQk, config::kHeadDimV, config::kTileN,
+                                                config::kStages, config::kWarps));
 
 using Scores = float[1][kScoreBlocks][kAccumulators];
 using Output = float[1][kOutputBlocks][kAccumulators];
@@ -89,8 +89,8 @@ struct Tile {
     rows = min(kDecodeRows, p.group - row_tile * kDecodeRows);
   }
 
-  KILN_DEVICE const u16* q(const DecodeParams& p) const {
-    return static_cast<const u16*>(p.q) + batch * p.q_strides.batch + head_begin * p.q_strides.head;
+  KILN_DEVICE const Element::Storage* q(const DecodeParams& p) const {
+    return static_cast<const Element::Storage*>(p.q) + batch * p.q_strides.batch + head_begin * p.q_strides.head;
   }
 
   KILN_DEVICE KeyRange keys(const DecodeParams& p) const {
@@ -110,8 +110,10 @@ class Consumer {
         warp_key_(static_cast<i32>(thread / kWarpSize) * kWarpKeys),
         lane_(thread % kWarpSize),
         next_(share.begin),
-        k_(static_cast<const u16*>(p.k) + tile.batch * p.k_strides.batch + tile.kv_head * p.k_strides.head),
-        v_(static_cast<const u16*>(p.v) + tile.batch * p.v_strides.batch + tile.kv_head * p.v_strides.head) {}
+        k_(static_cast<const Element::Storage*>(p.k) + tile.batch * p.k_strides.batch +
+           tile.kv_head * p.k_strides.head),
+        v_(static_cast<const Element::Storage*>(p.v) + tile.batch * p.v_strides.batch +
+           tile.kv_head * p.v_strides.head) {}
 
   /// Copies this warp's keys of the next tile of the share: one commit group, empty at the end.
   KILN_DEVICE void start_next_copy() {
@@ -140,11 +142,11 @@ class Consumer {
       __syncwarp();
       start_next_copy();
       Scores s;
-      multiply_qk<config::kBf16>(s, q, BlockAddresses<config::kHeadDimQk>(k_address(stage), k_lane));
+      multiply_qk(s, q, BlockAddresses<kChunksQk>(k_address(stage), k_lane));
       // Memory bounds this loop, not arithmetic: every tile is masked, which keeps the code short.
       apply_mask<config::kSlidingWindow>(s, lane_, t * config::kTileN + warp_key_, [&](i32, i32) { return keys_; });
       softmax.update(s, o);
-      multiply_pv<config::kBf16>(o, s, BlockAddresses<config::kHeadDimV>(v_address(stage), v_lane));
+      multiply_pv(o, s, BlockAddresses<kChunksV>(v_address(stage), v_lane));
       stage = following(stage);
     }
     softmax.finish();
@@ -153,10 +155,10 @@ class Consumer {
  private:
   KILN_DEVICE static i32 following(i32 stage) { return stage + 1 == config::kStages ? 0 : stage + 1; }
   KILN_DEVICE u32 k_address(i32 stage) const {
-    return ptx::cvta_to_shared(smem_.kv.k[stage] + warp_key_ * config::kHeadDimQk);
+    return ptx::cvta_to_shared(smem_.kv.k[stage] + warp_key_ * kPaddedDimQk);
   }
   KILN_DEVICE u32 v_address(i32 stage) const {
-    return ptx::cvta_to_shared(smem_.kv.v[stage] + warp_key_ * config::kHeadDimV);
+    return ptx::cvta_to_shared(smem_.kv.v[stage] + warp_key_ * kPaddedDimV);
   }
 
   const DecodeParams& p_;
@@ -167,15 +169,15 @@ class Consumer {
   u32 lane_;
   i32 next_;
   i32 copy_stage_ = 0;
-  const u16* k_;
-  const u16* v_;
+  const Element::Storage* k_;
+  const Element::Storage* v_;
 };
 
 inline constexpr i32 kVector = 4;  // fp32 columns that a thread merges at a time
 struct alignas(kVector * sizeof(float)) Vector {
   float x[kVector];
 };
-struct alignas(kVector* kElementBytes) PackedVector {
+struct alignas(kVector* Element::kBytes) PackedVector {
   u32 pairs[kVector / 2];
 };
 
@@ -261,9 +263,10 @@ KILN_DEVICE void for_pieces(i32 rows, u32 thread, F f) {
 
 KILN_DEVICE void write_result(const DecodeParams& p, const Tile& tile, i32 row, i32 column, const Piece& piece) {
   const i32 head = tile.head_begin + row;
-  u16* o = static_cast<u16*>(p.o) + tile.batch * p.o_strides.batch + head * p.o_strides.head + column;
+  Element::Storage* o =
+      static_cast<Element::Storage*>(p.o) + tile.batch * p.o_strides.batch + head * p.o_strides.head + column;
   const float(&x)[kVector] = piece.o.x;
-  *reinterpret_cast<PackedVector*>(o) = {pack<config::kBf16>(x[0], x[1]), pack<config::kBf16>(x[2], x[3])};
+  *reinterpret_cast<PackedVector*>(o) = {Element::pack(x[0], x[1]), Element::pack(x[2], x[3])};
   if (p.lse != nullptr && column == 0) p.lse[i64{tile.batch} * p.heads_q + head] = piece.lse * kLn2;
 }
 

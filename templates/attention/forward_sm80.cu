@@ -51,7 +51,7 @@ inline constexpr ScoreKind kScores{config::kSoftcap, config::kAlibi, config::kBi
 
 static_assert(kWarpRows % kMmaM == 0 && kWarpRows > 0, "a warp owns whole 16-row blocks");
 static_assert(config::kTileN % kMmaK == 0, "a tile of keys is a whole number of k steps of P V");
-static_assert(config::kHeadDimQk % kMmaK == 0 && config::kHeadDimV % (2 * kMmaN) == 0);
+static_assert(config::kHeadDimQk % kMmaN == 0 && config::kHeadDimV % kMmaN == 0);
 static_assert(config::kStages >= 2, "the copy of one tile runs under the arithmetic of another");
 
 /// Q stays in registers where S, O and it leave kOtherRegisters for the rest; else it is read again
@@ -60,7 +60,7 @@ inline constexpr i32 kOtherRegisters = 64;
 inline constexpr i32 kRegisterFile = 65536;
 inline constexpr i32 kRegisters = min(kRegisterFile / static_cast<i32>(kThreads * config::kCtasPerSm), 255);
 inline constexpr i32 kTileRegisters =
-    kRowBlocks * (kAccumulators * (kScoreBlocks + kOutputBlocks) + 4 * config::kHeadDimQk / kMmaK);
+    kRowBlocks * (kAccumulators * (kScoreBlocks + kOutputBlocks) + 4 * kChunksQk / kStepChunks);
 inline constexpr bool kQInRegisters = kTileRegisters + kOtherRegisters <= kRegisters;
 
 KILN_DEVICE SequenceRows queries_of(const ForwardParams& p) {
@@ -127,38 +127,65 @@ struct Rows {
   }
 };
 
+KILN_DEVICE Band band_of(const ForwardParams& p, const Rows& rows) {
+  return make_band(kMask, rows.len_q, rows.len_k, config::kFixedWindow ? config::kWindowLeft : p.window_left,
+                   config::kFixedWindow ? config::kWindowRight : p.window_right);
+}
+
+/// The keys that a block works on.
+struct Keys {
+  const Element::Storage* k;  // key 0 of the KV head, or of page 0
+  const Element::Storage* v;
+  i32 len;
+  i32 batch;            // whose row of the page table
+  TileRange tiles;      // that some row sees
+  KeyRange seen_by_all;  // keys that every row sees: tiles of them need no mask
+
+  KILN_DEVICE Keys(const ForwardParams& p, const Rows& rows, const Band& band)
+      : k(static_cast<const Element::Storage*>(p.k) + offset(p, p.k_strides, rows)),
+        v(static_cast<const Element::Storage*>(p.v) + offset(p, p.v_strides, rows)),
+        len(rows.len_k),
+        batch(rows.tile.batch) {
+    const i32 first = rows.query(p, 0);
+    const i32 last = rows.query(p, rows.count(p) - 1);
+    tiles = tile_range(band, first, last, config::kTileN);
+    seen_by_all = band.of_all_rows(first, last);
+  }
+
+  /// Whether some row doesn't see all keys of the tile from `first_key` on.
+  KILN_DEVICE bool hides_some(i32 first_key) const {
+    return (kLowerBound && first_key < seen_by_all.begin) || first_key + config::kTileN > seen_by_all.end;
+  }
+
+ private:
+  KILN_DEVICE static i64 offset(const ForwardParams& p, const Strides& strides, const Rows& rows) {
+    const i64 sequence = config::kPaged ? 0 : keys_of(p).begin(rows.tile.batch, strides);
+    return sequence + rows.kv_head(p) * strides.head;
+  }
+};
+
 struct Tiles {
   union {
-    u16 q[config::kTileM * config::kHeadDimQk];
-    u16 o[config::kTileM * config::kHeadDimV];
+    Element::Storage q[config::kTileM * kPaddedDimQk];
+    Element::Storage o[config::kTileM * kPaddedDimV];
   };
-  u16 k[config::kStages][config::kTileN * config::kHeadDimQk];
-  u16 v[config::kStages][config::kTileN * config::kHeadDimV];
+  Element::Storage k[config::kStages][config::kTileN * kPaddedDimQk];
+  Element::Storage v[config::kStages][config::kTileN * kPaddedDimV];
 };
 
 /// What waits until a step or the end asks for it: registers are short in between.
 struct Waiting {
   Rows rows;
   Band band;
-  KeyRange seen_by_all;  // keys that every row sees: tiles of them need no mask
-
-  KILN_DEVICE Waiting(const ForwardParams& p, const Rows& block_rows, const Band& block_band)
-      : rows(block_rows),
-        band(block_band),
-        seen_by_all(band.of_all_rows(rows.query(p, 0), rows.query(p, rows.count(p) - 1))) {}
-
-  /// Whether some row doesn't see all keys of the tile from `first_key` on.
-  KILN_DEVICE bool hides_some(i32 first_key) const {
-    return (kLowerBound && first_key < seen_by_all.begin) || first_key + config::kTileN > seen_by_all.end;
-  }
+  Keys keys;
 };
 
 struct alignas(kSmemAlignment) Smem : Tiles, PageSlots<config::kPaged, config::kStages, config::kTileN> {
   Waiting waiting;
 };
 static_assert(sizeof(Smem) == config::kSmemBytes);
-static_assert(sizeof(Smem) == forward_smem_bytes(config::kHeadDimQk, config::kHeadDimV, config::kTileM, config::kTileN,
-                                                 config::kStages, config::kPaged));
+static_assert(sizeof(Smem) == forward_smem_bytes(config::kDType, config::kHeadDimQk, config::kHeadDimV, config::kTileM,
+                                                 config::kTileN, config::kStages, config::kPaged));
 
 /// Shared addresses of the places of K and V, all from one register.
 struct Places {
@@ -175,44 +202,21 @@ struct Places {
 using Scores = float[kRowBlocks][kScoreBlocks][kAccumulators];
 using Output = float[kRowBlocks][kOutputBlocks][kAccumulators];
 using Softmax = OnlineSoftmax<kRowBlocks>;
-using KeyTile = BlockAddresses<config::kHeadDimQk>;
-using ValueTile = BlockAddresses<config::kHeadDimV>;
+using KeyTile = BlockAddresses<kChunksQk>;
+using ValueTile = BlockAddresses<kChunksV>;
 using Queries = QueryRows<config::kHeadDimQk, kRowBlocks, kQInRegisters>;
 using KeyCopy = TileCopy<config::kTileN, config::kHeadDimQk, kThreads>;
 using ValueCopy = TileCopy<config::kTileN, config::kHeadDimV, kThreads>;
 
-KILN_DEVICE Band band_of(const ForwardParams& p, const Rows& rows) {
-  return make_band(kMask, rows.len_q, rows.len_k, config::kFixedWindow ? config::kWindowLeft : p.window_left,
-                   config::kFixedWindow ? config::kWindowRight : p.window_right);
-}
-
-/// The keys that a block works on: what it keeps in registers through the loop.
-struct Keys {
-  TileRange tiles;
-  const u16* k;  // key 0 of the KV head, or of page 0
-  const u16* v;
-
-  KILN_DEVICE Keys(const ForwardParams& p, const Rows& rows, const Band& band)
-      : tiles(tile_range(band, rows.query(p, 0), rows.query(p, rows.count(p) - 1), config::kTileN)),
-        k(static_cast<const u16*>(p.k) + offset(p, p.k_strides, rows)),
-        v(static_cast<const u16*>(p.v) + offset(p, p.v_strides, rows)) {}
-
- private:
-  KILN_DEVICE static i64 offset(const ForwardParams& p, const Strides& strides, const Rows& rows) {
-    const i64 sequence = config::kPaged ? 0 : keys_of(p).begin(rows.tile.batch, strides);
-    return sequence + rows.kv_head(p) * strides.head;
-  }
-};
-
 /// Starts the copy of tile t of K and V: one commit group, empty if there is no such tile, since the waits count groups.
 /// Shared is Smem, which has slots only with pages: hence a template.
 template <class Shared>
-KILN_DEVICE void start_copy(const ForwardParams& p, const Keys& keys, i32 len_k, const Shared& smem,
+KILN_DEVICE void start_copy(const ForwardParams& p, const Keys& keys, i32 tiles_end, const Shared& smem,
                             const Places& places, i32 t) {
-  if (t < keys.tiles.end) {
+  if (t < tiles_end) {
     const u32 thread = ptx::mov_tid_x();
     const i32 first_key = t * config::kTileN;
-    const i32 valid = len_k - first_key;
+    const i32 valid = keys.len - first_key;
     if constexpr (config::kPaged) {
       const auto& rows = smem.slot(Places::stage(t));
       KeyCopy::load_rows(places.k(t), valid, thread, [&](i32 row) { return keys.k + rows.k[row]; });
@@ -227,11 +231,11 @@ KILN_DEVICE void start_copy(const ForwardParams& p, const Keys& keys, i32 len_k,
 
 /// Looks up where the keys of tile t lie. The next barrier shows it to the copies.
 template <class Shared>
-KILN_DEVICE void look_up_pages(const ForwardParams& p, const Keys& keys, i32 batch, i32 len_k, Shared& smem, i32 t) {
+KILN_DEVICE void look_up_pages(const ForwardParams& p, const Keys& keys, Shared& smem, i32 t) {
   if constexpr (config::kPaged) {
     if (t < keys.tiles.end) {
       smem.slot(Places::stage(t))
-          .template look_up<kThreads>(p, batch, t * config::kTileN, len_k, ptx::mov_tid_x());
+          .template look_up<kThreads>(p, keys.batch, t * config::kTileN, keys.len, ptx::mov_tid_x());
     }
   }
 }
@@ -255,20 +259,20 @@ struct Position {
 /// The rows of one warp, over all tiles of keys.
 class Consumer {
  public:
-  KILN_DEVICE Consumer(const ForwardParams& p, const Keys& keys, Smem& smem, const Places& places, float scale,
+  KILN_DEVICE Consumer(const ForwardParams& p, TileRange tiles, Smem& smem, const Places& places, float scale,
                        Position at)
       : p_(p),
-        keys_(keys),
+        tiles_(tiles),
         smem_(smem),
         places_(places),
         scale_(scale),
         softmax_(kScores.scales_scores() ? 1.0f : scale),
-        q_(ptx::cvta_to_shared(smem.q + at.warp_row * config::kHeadDimQk), at.lane),
+        q_(ptx::cvta_to_shared(smem.q + at.warp_row * kPaddedDimQk), at.lane),
         o_{} {}
 
   KILN_DEVICE void run() {
 #pragma unroll 1
-    for (i32 t = keys_.tiles.begin; t < keys_.tiles.end; ++t) step(t);
+    for (i32 t = tiles_.begin; t < tiles_.end; ++t) step(t);
     softmax_.finish();
     if constexpr (config::kSinks) add_sinks();
   }
@@ -279,26 +283,25 @@ class Consumer {
   KILN_DEVICE void step(i32 t) {
     ptx::cp_async_wait_group<config::kStages - 2>();
     __syncthreads();
-    const Rows& rows = smem_.waiting.rows;
-    const i32 len_k = config::kRagged ? rows.len_k : p_.len_k;
-    start_copy(p_, keys_, len_k, smem_, places_, t + config::kStages - 1);
+    const auto& [rows, band, keys] = smem_.waiting;
+    start_copy(p_, keys, tiles_.end, smem_, places_, t + config::kStages - 1);
     Scores s;
-    multiply_qk<config::kBf16>(s, q_, KeyTile(places_.k(t), ldmatrix_chunks_first(Position().lane)));
+    multiply_qk(s, q_, KeyTile(places_.k(t), ldmatrix_chunks_first(Position().lane)));
     const i32 first_key = t * config::kTileN;
     if constexpr (kScores.changes_scores()) {
       const Position at;
-      change_scores<kScores>(s, p_, scale_, at.lane, first_key, len_k,
+      change_scores<kScores>(s, p_, scale_, at.lane, first_key, keys.len,
                              [&](i32 b, i32 r) { return score_row(at.row(b, r)); });
     }
-    if (smem_.waiting.hides_some(first_key)) {
+    if (keys.hides_some(first_key)) {
       const Position at;
       apply_mask<kLowerBound>(s, at.lane, first_key, [&](i32 b, i32 r) {
-        return smem_.waiting.band.limits_of_row(rows.query(p_, at.row(b, r)));
+        return band.limits_of_row(rows.query(p_, at.row(b, r)));
       });
     }
     softmax_.update(s, o_);
-    multiply_pv<config::kBf16>(o_, s, ValueTile(places_.v(t), ldmatrix_rows_first(Position().lane)));
-    look_up_pages(p_, keys_, rows.tile.batch, len_k, smem_, t + config::kStages);
+    multiply_pv(o_, s, ValueTile(places_.v(t), ldmatrix_rows_first(Position().lane)));
+    look_up_pages(p_, keys, smem_, t + config::kStages);
   }
 
   /// Rows behind the last one stand in for it, so that nothing outside the tensors is read for them.
@@ -318,7 +321,7 @@ class Consumer {
   }
 
   const ForwardParams& p_;
-  const Keys& keys_;
+  TileRange tiles_;
   Smem& smem_;
   const Places& places_;
   float scale_;
@@ -329,13 +332,13 @@ class Consumer {
 
 /// O through shared memory, LSE straight.
 KILN_DEVICE void Consumer::store() {
-  using OutputTile = SwizzledTile<config::kHeadDimV>;
+  using OutputTile = SwizzledTile<kChunksV>;
   const Position at;
   const Rows rows = smem_.waiting.rows;
   const i32 count = rows.count(p_);
   // O goes where Q was, so whoever reads Q must be done: a warp's rows of O cover exactly its own rows of Q,
   // unless their lengths differ.
-  if constexpr (config::kHeadDimQk == config::kHeadDimV) {
+  if constexpr (kPaddedDimQk == kPaddedDimV) {
     __syncwarp();
   } else {
     __syncthreads();
@@ -351,9 +354,9 @@ KILN_DEVICE void Consumer::store() {
 #pragma unroll
       for (i32 n = 0; n < kOutputBlocks; ++n) {
         const float(&x)[kAccumulators] = o_[b][n];
-        const i32 in_chunk = accumulator_coordinate(at.lane, 0).column * kElementBytes;
+        const i32 in_chunk = accumulator_coordinate(at.lane, 0).column * Element::kBytes;
         *reinterpret_cast<u32*>(o_row + OutputTile::offset(row, n) + in_chunk) =
-            pack<config::kBf16>(x[kRowsPerLane * r] * inverse, x[kRowsPerLane * r + 1] * inverse);
+            Element::pack(x[kRowsPerLane * r] * inverse, x[kRowsPerLane * r + 1] * inverse);
       }
       if (p_.lse != nullptr && at.lane % kQuad == 0 && row < count) {
         *rows.lse(p_, row) = softmax_.lse_log2(b, r) * p_.lse_unit;
@@ -361,9 +364,16 @@ KILN_DEVICE void Consumer::store() {
     }
   }
   __syncwarp();
-  TileCopy<kWarpRows, config::kHeadDimV, kWarpSize>::store_rows(
-      smem_.o + at.warp_row * config::kHeadDimV, count - at.warp_row, at.lane,
-      [&](i32 row) { return static_cast<u16*>(p_.o) + rows.offset(p_, p_.o_strides, at.warp_row + row); });
+  Element::Storage* const o = static_cast<Element::Storage*>(p_.o);
+  const Element::Storage* const tile = smem_.o + at.warp_row * kPaddedDimV;
+  using OutputCopy = TileCopy<kWarpRows, config::kHeadDimV, kWarpSize>;
+  if (p_.heads.count == 1) {
+    OutputCopy::store(o + rows.offset(p_, p_.o_strides, at.warp_row), tile, p_.o_strides.row, count - at.warp_row,
+                      at.lane);
+  } else {
+    OutputCopy::store_rows(tile, count - at.warp_row, at.lane,
+                           [&](i32 row) { return o + rows.offset(p_, p_.o_strides, at.warp_row + row); });
+  }
 }
 
 }  // namespace kiln::device
@@ -381,26 +391,31 @@ extern "C" __global__ void __launch_bounds__(kiln::device::kThreads, kiln::confi
   const Places places{ptx::cvta_to_shared(&smem)};
 
   using QueryCopy = TileCopy<kiln::config::kTileM, kiln::config::kHeadDimQk, kThreads>;
-  QueryCopy::load_rows(places.smem, rows.count(p), thread,
-                       [&](i32 row) { return static_cast<const u16*>(p.q) + rows.offset(p, p.q_strides, row); });
+  const auto* const q = static_cast<const Element::Storage*>(p.q);
+  if (p.heads.count == 1) {
+    QueryCopy::load(places.smem, q + rows.offset(p, p.q_strides, 0), p.q_strides.row, rows.count(p), thread);
+  } else {
+    QueryCopy::load_rows(places.smem, rows.count(p), thread,
+                         [&](i32 row) { return q + rows.offset(p, p.q_strides, row); });
+  }
   if constexpr (kiln::config::kPaged) {
 #pragma unroll 1
     for (i32 ahead = 0; ahead < kiln::config::kStages; ++ahead) {
-      look_up_pages(p, keys, rows.tile.batch, rows.len_k, smem, keys.tiles.begin + ahead);
+      look_up_pages(p, keys, smem, keys.tiles.begin + ahead);
     }
     __syncthreads();
   }
 #pragma unroll
   for (i32 ahead = 0; ahead < kiln::config::kStages - 1; ++ahead) {  // Q lands with the first
-    start_copy(p, keys, rows.len_k, smem, places, keys.tiles.begin + ahead);
+    start_copy(p, keys, keys.tiles.end, smem, places, keys.tiles.begin + ahead);
   }
-  if (thread == 0) smem.waiting = Waiting(p, rows, band);
+  if (thread == 0) smem.waiting = {rows, band, keys};
   ptx::cp_async_wait_group<kiln::config::kStages - 2>();
   const ScoreScale scale(p.scale_log2);
   if (scale.negate_q) QueryCopy::negate(smem.q, thread);
   __syncthreads();
 
-  Consumer consumer(p, keys, smem, places, scale.magnitude, Position(thread));
+  Consumer consumer(p, keys.tiles, smem, places, scale.magnitude, Position(thread));
   consumer.run();
   consumer.store();
 }

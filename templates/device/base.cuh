@@ -16,9 +16,12 @@ using u16 = unsigned short;
 using u32 = unsigned int;
 
 inline constexpr u32 kWarpSize = 32;
-inline constexpr i32 kElementBytes = 2;  // fp16 and bf16 alike
-inline constexpr i32 kChunkBytes = 16;   // what one lane copies, and one row of an 8×8 matrix
-inline constexpr i32 kChunkElements = kChunkBytes / kElementBytes;
+inline constexpr i32 kChunkBytes = 16;  // what one lane copies, and one row of a matrix of ldmatrix
+
+/// The element type of Q, K and V.
+enum class DType { f16, bf16, f32 };
+
+KILN_DEVICE constexpr i32 element_bytes(DType type) { return type == DType::f32 ? 4 : 2; }
 
 template <class T>
 KILN_DEVICE constexpr T min(T a, T b) {

@@ -38,10 +38,6 @@ struct ScoreRow {
   const void* bias;  // element of key 0
 };
 
-KILN_DEVICE float bias_at(const u16* bias, i32 key) {
-  return unpack<config::kBf16>(bias[key]) * kLog2E;
-}
-
 /// Of one query of one head, which stands at key query + δ.
 template <ScoreKind kKind>
 KILN_DEVICE ScoreRow make_score_row(const ForwardParams& p, i32 batch, i32 head, i32 query, i32 delta) {
@@ -49,7 +45,7 @@ KILN_DEVICE ScoreRow make_score_row(const ForwardParams& p, i32 batch, i32 head,
   if constexpr (kKind.alibi) row.slope = p.alibi_slopes[batch * p.alibi_batch_stride + head] * kLog2E;
   if constexpr (kKind.bias || kKind.mask) {
     const i64 element = batch * p.bias_strides.batch + head * p.bias_strides.head + query * p.bias_strides.row;
-    row.bias = static_cast<const char*>(p.bias) + element * (kKind.bias ? kElementBytes : 1);
+    row.bias = static_cast<const char*>(p.bias) + element * (kKind.bias ? Element::kBytes : 1);
   }
   return row;
 }
@@ -74,7 +70,7 @@ KILN_DEVICE void change_scores(float (&s)[kBlocks][kScoreBlocks][kAccumulators],
           if constexpr (kKind.softcap) score = p.softcap_log2 * tanh_exact(score * p.inverse_cap);
           if constexpr (kKind.alibi) score -= row.slope * fabsf(static_cast<float>(row.position - key));
           if constexpr (kKind.bias) {
-            if (key < len_k) score += bias_at(static_cast<const u16*>(row.bias), key);
+            if (key < len_k) score += Element::to_float(static_cast<const Element::Storage*>(row.bias)[key]) * kLog2E;
           }
           if constexpr (kKind.mask) {
             if (key < len_k && static_cast<const unsigned char*>(row.bias)[key] == 0) score = kMinusInf;

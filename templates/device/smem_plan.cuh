@@ -2,6 +2,7 @@
 #pragma once
 
 #include "device/base.cuh"
+#include "device/swizzle.cuh"
 
 namespace kiln::device {
 
@@ -9,12 +10,14 @@ inline constexpr i32 kSmemAlignment = 128;  // of the structs
 
 /// Q, whose place O takes at the end, `stages` tiles of K and V, with pages where their rows lie, and what waits for
 /// the end.
-KILN_DEVICE constexpr i32 forward_smem_bytes(i32 head_dim_qk, i32 head_dim_v, i32 tile_m, i32 tile_n, i32 stages,
-                                             bool paged) {
-  const i32 q_or_o = tile_m * max(head_dim_qk, head_dim_v);
-  const i32 kv = stages * tile_n * (head_dim_qk + head_dim_v);
+KILN_DEVICE constexpr i32 forward_smem_bytes(DType type, i32 head_dim_qk, i32 head_dim_v, i32 tile_m, i32 tile_n,
+                                             i32 stages, bool paged) {
+  const i32 row_qk = padded_dim(head_dim_qk, type);
+  const i32 row_v = padded_dim(head_dim_v, type);
+  const i32 q_or_o = tile_m * max(row_qk, row_v);
+  const i32 kv = stages * tile_n * (row_qk + row_v);
   const i32 rows = paged ? stages * tile_n * 2 * static_cast<i32>(sizeof(i64)) : 0;
-  return (q_or_o + kv) * kElementBytes + rows + kSmemAlignment;
+  return (q_or_o + kv) * element_bytes(type) + rows + kSmemAlignment;
 }
 
 /// A row tile of decode: the rows of one mma.
@@ -24,9 +27,12 @@ inline constexpr i32 kDecodeRows = 16;
 inline constexpr i32 kDecodeRowPad = 8;
 
 /// Q, and `stages` tiles of K and V, whose place the warps' O, maxima and sums take at the end.
-KILN_DEVICE constexpr i32 decode_smem_bytes(i32 head_dim_qk, i32 head_dim_v, i32 tile_n, i32 stages, i32 warps) {
-  const i32 q = kDecodeRows * head_dim_qk * kElementBytes;
-  const i32 kv = stages * tile_n * (head_dim_qk + head_dim_v) * kElementBytes;
+KILN_DEVICE constexpr i32 decode_smem_bytes(DType type, i32 head_dim_qk, i32 head_dim_v, i32 tile_n, i32 stages,
+                                            i32 warps) {
+  const i32 row_qk = padded_dim(head_dim_qk, type);
+  const i32 row_v = padded_dim(head_dim_v, type);
+  const i32 q = kDecodeRows * row_qk * element_bytes(type);
+  const i32 kv = stages * tile_n * (row_qk + row_v) * element_bytes(type);
   const i32 merge = warps * kDecodeRows * (head_dim_v + kDecodeRowPad + 2) * static_cast<i32>(sizeof(float));
   return ceil_div(q + max(kv, merge), kSmemAlignment) * kSmemAlignment;
 }

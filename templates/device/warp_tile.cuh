@@ -13,10 +13,11 @@ namespace kiln::device {
 
 /// The A operands of kBlocks blocks of 16 rows of Q, read from shared memory when asked for, or, with
 /// kInRegisters, once.
-template <i32 kDim, i32 kBlocks, bool kInRegisters>
+template <i32 kDim, i32 kBlocks, bool kInRegisters, class E = Element>
 class QueryRows {
  public:
-  static constexpr i32 kSteps = kDim / kMmaK;
+  static constexpr i32 kRowChunks = row_chunks(kDim, E::kDType);
+  static constexpr i32 kSteps = ceil_div(kDim * E::kBytes, kStepChunks* kChunkBytes);
 
   /// `rows`: shared address of the warp's first row.
   KILN_DEVICE QueryRows(u32 rows, u32 lane) : addresses_(rows, ldmatrix_rows_first(lane)) {
@@ -40,13 +41,13 @@ class QueryRows {
 
  private:
   KILN_DEVICE void read(i32 step, u32 (&a)[kBlocks][4]) const {
-    BlockAddresses<kDim> addresses = addresses_;
+    BlockAddresses<kRowChunks> addresses = addresses_;
     addresses.first = ptx::mov_b32(addresses.first);
 #pragma unroll
     for (i32 b = 0; b < kBlocks; ++b) ptx::ldmatrix_x4(a[b], addresses.at(b, step));
   }
 
-  BlockAddresses<kDim> addresses_;
+  BlockAddresses<kRowChunks> addresses_;
   u32 held_[kInRegisters ? kSteps : 1][kBlocks][4];
 };
 
@@ -55,9 +56,11 @@ class QueryRows {
 inline constexpr i32 kStepsInARow = 4;
 
 /// s = q · kᵀ over the keys of `k_tile`.
-template <bool kBf16, i32 kDim, i32 kBlocks, i32 kScoreBlocks, bool kInRegisters>
+template <i32 kDim, i32 kBlocks, i32 kScoreBlocks, bool kInRegisters, class E>
 KILN_DEVICE void multiply_qk(float (&s)[kBlocks][kScoreBlocks][kAccumulators],
-                             const QueryRows<kDim, kBlocks, kInRegisters>& q, const BlockAddresses<kDim>& k_tile) {
+                             const QueryRows<kDim, kBlocks, kInRegisters, E>& q,
+                             const BlockAddresses<row_chunks(kDim, E::kDType)>& k_tile) {
+  constexpr i32 kSteps = QueryRows<kDim, kBlocks, kInRegisters, E>::kSteps;
 #pragma unroll
   for (i32 b = 0; b < kBlocks; ++b) {
 #pragma unroll
@@ -66,8 +69,8 @@ KILN_DEVICE void multiply_qk(float (&s)[kBlocks][kScoreBlocks][kAccumulators],
       for (i32 i = 0; i < kAccumulators; ++i) s[b][n][i] = 0;
     }
   }
-#pragma unroll(kInRegisters ? kDim / kMmaK : kStepsInARow)
-  for (i32 step = 0; step < kDim / kMmaK; ++step) {
+#pragma unroll(kInRegisters ? kSteps : kStepsInARow)
+  for (i32 step = 0; step < kSteps; ++step) {
     u32 a[kBlocks][4];
     q.get(step, a);
 #pragma unroll
@@ -76,8 +79,8 @@ KILN_DEVICE void multiply_qk(float (&s)[kBlocks][kScoreBlocks][kAccumulators],
       ptx::ldmatrix_x4(k, k_tile.at(n / 2, step));
 #pragma unroll
       for (i32 b = 0; b < kBlocks; ++b) {
-        mma<kBf16>(s[b][n], a[b], k[0], k[1]);
-        mma<kBf16>(s[b][n + 1], a[b], k[2], k[3]);
+        E::mma(s[b][n], a[b], k[0], k[1]);
+        E::mma(s[b][n + 1], a[b], k[2], k[3]);
       }
     }
   }
@@ -85,10 +88,10 @@ KILN_DEVICE void multiply_qk(float (&s)[kBlocks][kScoreBlocks][kAccumulators],
 
 /// o += p · v over the keys of `v_tile`. The accumulators of two neighbouring 8-key blocks of
 /// P, rounded, are an A operand as they lie.
-template <bool kBf16, i32 kDim, i32 kBlocks, i32 kScoreBlocks>
-KILN_DEVICE void multiply_pv(float (&o)[kBlocks][kDim / kMmaN][kAccumulators],
+template <class E = Element, i32 kBlocks, i32 kScoreBlocks, i32 kOutputBlocks, i32 kRowChunks>
+KILN_DEVICE void multiply_pv(float (&o)[kBlocks][kOutputBlocks][kAccumulators],
                              const float (&p)[kBlocks][kScoreBlocks][kAccumulators],
-                             const BlockAddresses<kDim>& v_tile) {
+                             const BlockAddresses<kRowChunks>& v_tile) {
 #pragma unroll
   for (i32 step = 0; step < kScoreBlocks / 2; ++step) {
     u32 a[kBlocks][4];
@@ -97,18 +100,18 @@ KILN_DEVICE void multiply_pv(float (&o)[kBlocks][kDim / kMmaN][kAccumulators],
 #pragma unroll
       for (i32 half = 0; half < 2; ++half) {
         const float(&block)[kAccumulators] = p[b][2 * step + half];
-        a[b][2 * half] = pack<kBf16>(block[0], block[1]);
-        a[b][2 * half + 1] = pack<kBf16>(block[2], block[3]);
+        a[b][2 * half] = E::pack(block[0], block[1]);
+        a[b][2 * half + 1] = E::pack(block[2], block[3]);
       }
     }
 #pragma unroll
-    for (i32 n = 0; n < kDim / kMmaN; n += 2) {
-      u32 v[4];  // two 8-column blocks
+    for (i32 n = 0; n < kOutputBlocks; n += 2) {
+      u32 v[4];  // two 8-column blocks, the last one perhaps behind the dim
       ptx::ldmatrix_x4_trans(v, v_tile.at(step, n / 2));
 #pragma unroll
       for (i32 b = 0; b < kBlocks; ++b) {
-        mma<kBf16>(o[b][n], a[b], v[0], v[1]);
-        mma<kBf16>(o[b][n + 1], a[b], v[2], v[3]);
+        E::mma(o[b][n], a[b], v[0], v[1]);
+        if (n + 1 < kOutputBlocks) E::mma(o[b][n + 1], a[b], v[2], v[3]);
       }
     }
   }

@@ -41,8 +41,8 @@ static void every_failure_has_its_status(void) {
   args.heads_kv = 3;
   CHECK_REFUSED(kiln_forward_launch(kernel, NULL, &args), "heads_q 8 is not a multiple of heads_kv 3");
   kiln_forward_release(kernel);
-  config.head_dim_qk = 80;
-  CHECK_FAILS(kiln_forward_get(runtime, &config, &kernel), KILN_ERROR_UNSUPPORTED, "head_dim_qk 80");
+  config.head_dim_qk = 84;
+  CHECK_FAILS(kiln_forward_get(runtime, &config, &kernel), KILN_ERROR_UNSUPPORTED, "head_dim_qk 84");
   CHECK(kernel == NULL);
   config.head_dim_qk = 128;
   CHECK_OK(kiln_options_set(options, "jit", "off"));

@@ -83,7 +83,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadCall{"no_output", {"precompile"}, 2, "--output"},
         BadCall{"empty_output", {"precompile", "--arch", "90", "-o", ""}, 2, "--output is empty"},
         BadCall{"no_such_device", {"run", "--device", "99"}, 2, "device 99 does not exist: the driver sees 2"},
-        BadCall{"head_dim_not_supported", {"compile", "--head-dim", "80"}, 3, "80 is not supported"},
+        BadCall{"head_dim_not_supported", {"compile", "--head-dim", "84"}, 3, "84 is not supported"},
         BadCall{"tile_does_not_exist", {"compile", "--tile", "7x7,1,1,1"}, 3, "7x7"},
         BadCall{"no_manifest", {"precompile", "/no/such/file.json", "-o", "/tmp/kiln-unused"}, 6, "/no/such/file.json"},
         BadCall{"no_options_file", {"--options", "/no/such/file.json", "doctor"}, 6, "/no/such/file.json"}),

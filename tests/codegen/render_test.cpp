@@ -36,12 +36,12 @@ TEST(ConfigHeader, IsSortedTypedOneFactALine) {
             "inline constexpr bool kAlibi = false;\n"
             "inline constexpr bool kAlignTopLeft = false;\n"
             "inline constexpr bool kAllowTf32 = false;\n"
-            "inline constexpr bool kBf16 = false;\n"
             "inline constexpr bool kBiasAdditive = false;\n"
             "inline constexpr bool kBiasMask = false;\n"
             "inline constexpr int kCapability = 80;\n"
             "inline constexpr bool kCausal = true;\n"
             "inline constexpr int kCtasPerSm = 1;\n"
+            "inline constexpr device::DType kDType = device::DType::f16;\n"
             "inline constexpr bool kFixedWindow = false;\n"
             "inline constexpr int kHeadDimQk = 128;\n"
             "inline constexpr int kHeadDimV = 64;\n"
@@ -127,7 +127,10 @@ TEST(Render, GivesOneSelfContainedFile) {
 
 class TemplateFolder : public testing::Test {
  protected:
-  void SetUp() override { std::filesystem::create_directories(folder_ / "attention"); }
+  void SetUp() override {
+    std::filesystem::create_directories(folder_ / "attention");
+    std::filesystem::create_directories(folder_ / "device");
+  }
   void TearDown() override { std::filesystem::remove_all(folder_); }
   void write(const char* name, const char* text) const { std::ofstream(folder_ / name) << text; }
 
@@ -140,20 +143,24 @@ TEST_F(TemplateFolder, ReplacesTheBuiltInTemplatesAndJoinsEachFileOnce) {
         "#include \"a.cuh\"\n#include \"b.cuh\"\n#include \"default_config.cuh\"\nint entry;\n");
   write("a.cuh", "#pragma once\n#include \"b.cuh\"\nint a;\n");
   write("b.cuh", "#pragma once\nint b;\n");
+  write("device/base.cuh", "enum class DType;\n");
   const auto text = render(sample_config(), TemplateStore(folder_)).text;
   EXPECT_EQ(text.find("int b;"), text.rfind("int b;"));
+  EXPECT_LT(text.find("enum class DType;"), text.find("kTileM"));
   EXPECT_LT(text.find("kTileM"), text.find("int b;"));
   EXPECT_LT(text.find("int b;"), text.find("int a;"));
   EXPECT_LT(text.find("int a;"), text.find("int entry;"));
 }
 
 TEST_F(TemplateFolder, AMissingFileIsNamed) {
+  write("device/base.cuh", "enum class DType;\n");
   write("attention/forward_sm80.cu", "#include \"gone.cuh\"\n");
   EXPECT_THAT(error_of(ErrorCode::io, [&] { (void)render(sample_config(), TemplateStore(folder_)); }),
               HasSubstr("gone.cuh"));
 }
 
 TEST_F(TemplateFolder, ASystemHeaderIsRefused) {
+  write("device/base.cuh", "enum class DType;\n");
   write("attention/forward_sm80.cu", "#include <cuda_fp16.h>\n");
   EXPECT_THAT(error_of(ErrorCode::invalid_argument, [&] { (void)render(sample_config(), TemplateStore(folder_)); }),
               AllOf(HasSubstr("cuda_fp16.h"), HasSubstr("forward_sm80.cu")));

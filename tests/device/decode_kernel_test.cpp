@@ -15,6 +15,7 @@
 namespace emulator {
 
 extern const KernelFacts decode_bf16_d128;
+extern const KernelFacts decode_f16_d40_88_window;
 extern const KernelFacts decode_f16_d64_window;
 
 namespace {
@@ -37,10 +38,10 @@ struct Call {
   explicit Call(const Case& problem)
       : c(problem),
         batch(static_cast<int>(c.lengths.size())),
-        q(c.kernel->bf16, batch, 1, c.heads_q, c.kernel->head_dim_qk),
-        k(c.kernel->bf16, batch, c.max_len_k, c.heads_kv, c.kernel->head_dim_qk),
-        v(c.kernel->bf16, batch, c.max_len_k, c.heads_kv, c.kernel->head_dim_v),
-        o(c.kernel->bf16, batch, 1, c.heads_q, c.kernel->head_dim_v),
+        q(c.kernel->type, batch, 1, c.heads_q, c.kernel->head_dim_qk),
+        k(c.kernel->type, batch, c.max_len_k, c.heads_kv, c.kernel->head_dim_qk),
+        v(c.kernel->type, batch, c.max_len_k, c.heads_kv, c.kernel->head_dim_v),
+        o(c.kernel->type, batch, 1, c.heads_q, c.kernel->head_dim_v),
         lse(static_cast<std::size_t>(batch * c.heads_q), NAN) {
     std::mt19937 random(11);
     for (int b = 0; b < batch; ++b) {
@@ -104,7 +105,7 @@ TEST_P(DecodeKernel, MatchesFloat64) {
           reference_row(call.q, call.k, call.v, b, 0, h, h * c.heads_kv / c.heads_q, call.length(b),
                         c.kernel->head_dim_qk, c.kernel->head_dim_v, 0.125, [&](int j) { return j >= first; });
       const float lse = call.lse.at(static_cast<unsigned>(b * c.heads_q + h));
-      ASSERT_NO_FATAL_FAILURE(expect_row(call.o, lse, expected, c.kernel->bf16, b, 0, h));
+      ASSERT_NO_FATAL_FAILURE(expect_row(call.o, lse, expected, tolerance_of(c.kernel->type), b, 0, h));
     }
   }
 }
@@ -116,12 +117,12 @@ TEST_P(DecodeKernel, RepeatsOnItsWorkspace) {
   call.launch();
   Tensor first = call.o;
   const std::vector<float> first_lse = call.lse;
-  call.o = Tensor(c.kernel->bf16, call.batch, 1, c.heads_q, c.kernel->head_dim_v);
+  call.o = Tensor(c.kernel->type, call.batch, 1, c.heads_q, c.kernel->head_dim_v);
   call.lse.assign(call.lse.size(), NAN);
   call.launch();
   for (int b = 0; b < call.batch; ++b) {
     for (int h = 0; h < c.heads_q; ++h) {
-      for (int i = 0; i < c.kernel->head_dim_v; ++i) ASSERT_EQ(call.o.at(b, 0, h, i), first.at(b, 0, h, i));
+      for (int i = 0; i < c.kernel->head_dim_v; ++i) ASSERT_EQ(call.o(b, 0, h, i), first(b, 0, h, i));
     }
   }
   EXPECT_EQ(call.lse, first_lse);
@@ -139,7 +140,8 @@ INSTANTIATE_TEST_SUITE_P(Emulated, DecodeKernel,
                                            Case{"window_short", window, 2, 1, 400, {400, 63, 1, 0}, 3, 5},
                                            Case{"window_0", window, 2, 2, 200, {200, 193, 1}, 2, 0},
                                            Case{"window_across_tiles", window, 3, 1, 500, {500, 257}, 2, 200},
-                                           Case{"window_open", window, 2, 1, 200, {200, 129}, 1}),
+                                           Case{"window_open", window, 2, 1, 200, {200, 129}, 1},
+                                           Case{"d40_88", &decode_f16_d40_88_window, 3, 1, 130, {130, 60}, 2, 90}),
                          [](const auto& test) { return test.param.name; });
 
 TEST(DecodeKernelBarriers, NoneCanBeLeftOut) {

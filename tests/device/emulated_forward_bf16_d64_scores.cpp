@@ -6,12 +6,12 @@ namespace kiln::config {
 inline constexpr bool kAlibi = true;
 inline constexpr bool kAlignTopLeft = false;
 inline constexpr bool kAllowTf32 = false;
-inline constexpr bool kBf16 = true;
 inline constexpr bool kBiasAdditive = false;
 inline constexpr bool kBiasMask = false;
 inline constexpr int kCapability = 80;
 inline constexpr bool kCausal = true;
 inline constexpr int kCtasPerSm = 1;
+inline constexpr device::DType kDType = device::DType::bf16;
 inline constexpr bool kFixedWindow = false;
 inline constexpr int kHeadDimQk = 64;
 inline constexpr int kHeadDimV = 64;

@@ -6,12 +6,12 @@ namespace kiln::config {
 inline constexpr bool kAlibi = false;
 inline constexpr bool kAlignTopLeft = true;
 inline constexpr bool kAllowTf32 = false;
-inline constexpr bool kBf16 = false;
 inline constexpr bool kBiasAdditive = false;
 inline constexpr bool kBiasMask = false;
 inline constexpr int kCapability = 80;
 inline constexpr bool kCausal = true;
 inline constexpr int kCtasPerSm = 2;
+inline constexpr device::DType kDType = device::DType::f16;
 inline constexpr bool kFixedWindow = false;
 inline constexpr int kHeadDimQk = 64;
 inline constexpr int kHeadDimV = 128;

@@ -116,12 +116,13 @@ void expect_right(const KernelFacts& kernel, const Truth& truth, kiln::device::F
         const bool packed = params.cu_seqlens_q != nullptr;
         const int at = packed ? h * params.total_q + second : (b * truth.heads.q + h) * params.len_q + i;
         const float got = lse[static_cast<std::size_t>(at)] * (std::numbers::ln2_v<float> / params.lse_unit);
-        ASSERT_NO_FATAL_FAILURE(expect_row(o, got, row_of(truth, q, k, v, b, h, i), kernel.bf16, first, second, h));
+        ASSERT_NO_FATAL_FAILURE(
+            expect_row(o, got, row_of(truth, q, k, v, b, h, i), tolerance_of(kernel.type), first, second, h));
       }
     }
   }
   std::size_t written = 0;
-  for (const std::uint16_t bits : o.bits()) written += std::isnan(value_of(kernel.bf16, bits)) ? 0 : 1;
+  for (const std::uint16_t bits : o.bits()) written += std::isnan(value_of(kernel.type, bits)) ? 0 : 1;
   EXPECT_EQ(written, rows * kDim) << "rows that are no sequence's were written";
 }
 
@@ -138,10 +139,10 @@ void check_scores(const std::vector<int>& len_q, const std::vector<int>& len_k, 
   const auto cu_q = sums_of(len_q);
   const auto cu_k = sums_of(len_k);
   std::mt19937 random(11);
-  Tensor q(true, 1, cu_q.back(), heads.q, kDim);
-  Tensor k(true, 1, cu_k.back(), heads.kv, kDim);
-  Tensor v(true, 1, cu_k.back(), heads.kv, kDim);
-  Tensor o(true, 1, cu_q.back(), heads.q, kDim);
+  Tensor q(Number::bf16, 1, cu_q.back(), heads.q, kDim);
+  Tensor k(Number::bf16, 1, cu_k.back(), heads.kv, kDim);
+  Tensor v(Number::bf16, 1, cu_k.back(), heads.kv, kDim);
+  Tensor o(Number::bf16, 1, cu_q.back(), heads.q, kDim);
   q.fill(random, 0, cu_q.back(), heads.q);
   k.fill(random, 0, cu_k.back(), heads.kv);
   v.fill(random, 0, cu_k.back(), heads.kv);
@@ -209,8 +210,8 @@ std::vector<std::uint16_t> check_pages(int page_size, const std::vector<int>& le
   std::mt19937 random(5);
   std::shuffle(order.begin(), order.end(), random);
   std::vector<int> table(order.size(), 1 << 30);  // entries of no key: never a page
-  Tensor k(false, batch * table_width, page_size, kHeads.kv, kDim);
-  Tensor v(false, batch * table_width, page_size, kHeads.kv, kDim);
+  Tensor k(Number::f16, batch * table_width, page_size, kHeads.kv, kDim);
+  Tensor v(Number::f16, batch * table_width, page_size, kHeads.kv, kDim);
   for (int b = 0; b < batch; ++b) {
     for (int first = 0; first < len_k[static_cast<std::size_t>(b)]; first += page_size) {
       const auto entry = static_cast<std::size_t>(b * table_width + first / page_size);
@@ -220,8 +221,8 @@ std::vector<std::uint16_t> check_pages(int page_size, const std::vector<int>& le
       v.fill(random, table[entry], rows, kHeads.kv);
     }
   }
-  Tensor q(false, batch, most_q, kHeads.q, kDim);
-  Tensor o(false, batch, most_q, kHeads.q, kDim);
+  Tensor q(Number::f16, batch, most_q, kHeads.q, kDim);
+  Tensor o(Number::f16, batch, most_q, kHeads.q, kDim);
   for (int b = 0; b < batch; ++b) q.fill(random, b, most_q, kHeads.q);
 
   const auto shift = [&](int b) { return len_k[static_cast<std::size_t>(b)] - len_q[static_cast<std::size_t>(b)]; };
@@ -276,10 +277,10 @@ TEST(ForwardFeatures, AdditiveBias) {
   constexpr int kQueries = 35;
   constexpr int kKeys = 71;
   std::mt19937 random(3);
-  Tensor q(false, 2, kQueries, kHeads.q, kDim);
-  Tensor k(false, 2, kKeys, kHeads.kv, kDim);
-  Tensor v(false, 2, kKeys, kHeads.kv, kDim);
-  Tensor o(false, 2, kQueries, kHeads.q, kDim);
+  Tensor q(Number::f16, 2, kQueries, kHeads.q, kDim);
+  Tensor k(Number::f16, 2, kKeys, kHeads.kv, kDim);
+  Tensor v(Number::f16, 2, kKeys, kHeads.kv, kDim);
+  Tensor o(Number::f16, 2, kQueries, kHeads.q, kDim);
   for (int b = 0; b < 2; ++b) {
     q.fill(random, b, kQueries, kHeads.q);
     k.fill(random, b, kKeys, kHeads.kv);
@@ -313,10 +314,10 @@ TEST(ForwardFeatures, MaskOfKeys) {
   constexpr int kKeys = 90;
   constexpr int kPage = 30;
   std::mt19937 random(3);
-  Tensor q(true, 2, kQueries, kHeads.q, kDim);
-  Tensor k(true, 3, kPage, kHeads.kv, kDim);
-  Tensor v(true, 3, kPage, kHeads.kv, kDim);
-  Tensor o(true, 2, kQueries, kHeads.q, kDim);
+  Tensor q(Number::bf16, 2, kQueries, kHeads.q, kDim);
+  Tensor k(Number::bf16, 3, kPage, kHeads.kv, kDim);
+  Tensor v(Number::bf16, 3, kPage, kHeads.kv, kDim);
+  Tensor o(Number::bf16, 2, kQueries, kHeads.q, kDim);
   for (int b = 0; b < 2; ++b) q.fill(random, b, kQueries, kHeads.q);
   for (int page = 0; page < 3; ++page) {
     k.fill(random, page, kPage, kHeads.kv);

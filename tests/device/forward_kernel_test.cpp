@@ -18,6 +18,11 @@ extern const KernelFacts forward_f16_d64_full;
 extern const KernelFacts forward_bf16_d64_causal;
 extern const KernelFacts forward_bf16_d128_window;
 extern const KernelFacts forward_f16_d64_128_causal_window;
+extern const KernelFacts forward_bf16_d72_causal;
+extern const KernelFacts forward_f16_d96;
+extern const KernelFacts forward_bf16_d192_128_window;
+extern const KernelFacts forward_f16_d256;
+extern const KernelFacts forward_f16_d8_40;
 
 namespace {
 
@@ -90,10 +95,10 @@ void launch_case(const Case& c, Tensor& q, Tensor& k, Tensor& v, Tensor& o, floa
 /// A forward call and its result.
 struct Call {
   explicit Call(const Case& c)
-      : q(c.kernel->bf16, c.batch, c.len_q, c.heads_q, c.kernel->head_dim_qk),
-        k(c.kernel->bf16, c.batch, c.len_k, c.heads_kv, c.kernel->head_dim_qk),
-        v(c.kernel->bf16, c.batch, c.len_k, c.heads_kv, c.kernel->head_dim_v),
-        o(c.kernel->bf16, c.batch, c.len_q, c.heads_q, c.kernel->head_dim_v),
+      : q(c.kernel->type, c.batch, c.len_q, c.heads_q, c.kernel->head_dim_qk),
+        k(c.kernel->type, c.batch, c.len_k, c.heads_kv, c.kernel->head_dim_qk),
+        v(c.kernel->type, c.batch, c.len_k, c.heads_kv, c.kernel->head_dim_v),
+        o(c.kernel->type, c.batch, c.len_q, c.heads_q, c.kernel->head_dim_v),
         lse(static_cast<std::size_t>(c.batch * c.heads_q * c.len_q), NAN) {
     std::mt19937 random(7);
     for (int b = 0; b < c.batch; ++b) {
@@ -122,7 +127,7 @@ TEST_P(ForwardKernel, MatchesFloat64) {
             reference_row(call.q, call.k, call.v, b, i, h, h * c.heads_kv / c.heads_q, c.len_k, kernel.head_dim_qk,
                           kernel.head_dim_v, c.scale, [&](int j) { return sees(c, i, j); });
         const auto at = static_cast<unsigned>((b * c.heads_q + h) * c.len_q + i);
-        ASSERT_NO_FATAL_FAILURE(expect_row(call.o, call.lse[at], expected, kernel.bf16, b, i, h));
+        ASSERT_NO_FATAL_FAILURE(expect_row(call.o, call.lse[at], expected, tolerance_of(kernel.type), b, i, h));
       }
     }
   }
@@ -154,6 +159,18 @@ INSTANTIATE_TEST_SUITE_P(Emulated, ForwardKernel,
                                            Case{"top_left_rows_without_keys", causal_window, 1, 1, 1, 120, 33, 9, 4}),
                          [](const auto& test) { return test.param.name; });
 
+/// Head dims whose rows need padding, several panels of copies, or other numbers of both.
+INSTANTIATE_TEST_SUITE_P(EmulatedHeadDims, ForwardKernel,
+                         ::testing::Values(Case{"d72", &forward_bf16_d72_causal, 1, 2, 1, 70, 101},
+                                           Case{"d72_whole_tiles", &forward_bf16_d72_causal, 1, 1, 1, 64, 64},
+                                           Case{"d72_negative_scale", &forward_bf16_d72_causal, 1, 1, 1, 33, 64, -1, -1,
+                                                -0.125},
+                                           Case{"d96", &forward_f16_d96, 1, 2, 2, 65, 150},
+                                           Case{"d192_128", &forward_bf16_d192_128_window, 1, 1, 1, 40, 70, 30, 2},
+                                           Case{"d256", &forward_f16_d256, 1, 1, 1, 33, 40, -1, -1, 0.0625},
+                                           Case{"d8_40", &forward_f16_d8_40, 2, 1, 1, 65, 67}),
+                         [](const auto& test) { return test.param.name; });
+
 TEST(ForwardKernelBarriers, NoneCanBeLeftOut) {
   const Case q_in_registers{"q_in_registers", full, 1, 1, 1, 128, 192};
   const Case q_in_memory{"q_in_memory", window, 1, 1, 1, 64, 40};
@@ -171,19 +188,19 @@ TEST(ForwardKernelScores, OneHugeScoreGivesExactlyV) {
   for (const float magnitude : {-2.0f, 2.0f}) {
     const Case c{"huge", full, 1, 1, 1, 3, 1};
     std::mt19937 random(3);
-    Tensor q(false, 1, 3, 1, 64);
-    Tensor k(false, 1, 1, 1, 64);
-    Tensor v(false, 1, 1, 1, 64);
-    Tensor o(false, 1, 3, 1, 64);
+    Tensor q(Number::f16, 1, 3, 1, 64);
+    Tensor k(Number::f16, 1, 1, 1, 64);
+    Tensor v(Number::f16, 1, 1, 1, 64);
+    Tensor o(Number::f16, 1, 3, 1, 64);
     v.fill(random, 0, 1, 1);
     for (int i = 0; i < 64; ++i) {
-      k.at(0, 0, 0, i) = bits_of(false, 4097.0f);
-      for (int row = 0; row < 3; ++row) q.at(0, row, 0, i) = bits_of(false, magnitude * static_cast<float>(row + 1));
+      k.set(0, 0, 0, i, 4097.0f);
+      for (int row = 0; row < 3; ++row) q.set(0, row, 0, i, magnitude * static_cast<float>(row + 1));
     }
     std::vector<float> lse(3);
     launch_case(c, q, k, v, o, lse.data());
     for (int row = 0; row < 3; ++row) {
-      for (int i = 0; i < 64; ++i) ASSERT_EQ(o.at(0, row, 0, i), v.at(0, 0, 0, i));
+      for (int i = 0; i < 64; ++i) ASSERT_EQ(o(0, row, 0, i), v(0, 0, 0, i));
     }
   }
 }
@@ -192,10 +209,10 @@ TEST(ForwardKernelScores, OneHugeScoreGivesExactlyV) {
 TEST(ForwardKernelScores, LseMayBeLeftOut) {
   const Case c{"no lse", causal, 1, 1, 1, 20, 20};
   std::mt19937 random(3);
-  Tensor q(true, 1, 20, 1, 64);
-  Tensor k(true, 1, 20, 1, 64);
-  Tensor v(true, 1, 20, 1, 64);
-  Tensor o(true, 1, 20, 1, 64);
+  Tensor q(Number::bf16, 1, 20, 1, 64);
+  Tensor k(Number::bf16, 1, 20, 1, 64);
+  Tensor v(Number::bf16, 1, 20, 1, 64);
+  Tensor o(Number::bf16, 1, 20, 1, 64);
   q.fill(random, 0, 20, 1);
   k.fill(random, 0, 20, 1);
   v.fill(random, 0, 20, 1);

@@ -52,8 +52,8 @@ class EveryDevice : public testing::TestWithParam<int> {};
 TEST_P(EveryDevice, HasATilingForEveryShippedRequestAndItIsACandidate) {
   const auto device = reference_device(GetParam());
   for (const auto kind : {KernelKind::forward, KernelKind::decode}) {
-    for (const int qk : {64, 128}) {
-      for (const int v : {64, 128}) {
+    for (const int qk : {8, 64, 72, 128, 192, 256}) {
+      for (const int v : {8, 64, 72, 128, 192, 256}) {
         KernelRequest wanted{.kind = kind, .config = {.head_dim_qk = qk, .head_dim_v = v}};
         const auto config = plan(wanted, device, {});
         const auto candidates = candidate_tilings(wanted, device);
@@ -110,8 +110,14 @@ TEST(Plan, AlignmentSharesATunedRow) {
 
 TEST(Plan, RefusesByNameAndLimit) {
   const auto device = reference_device(90);
-  EXPECT_THAT(error_of(ErrorCode::unsupported, [&] { (void)plan(request(KernelKind::forward, 80), device, {}); }),
-              AllOf(HasSubstr("head_dim_qk 80"), HasSubstr("64, 128")));
+  EXPECT_THAT(error_of(ErrorCode::unsupported, [&] { (void)plan(request(KernelKind::forward, 100), device, {}); }),
+              HasSubstr("head_dim_qk 100 is not supported: it must be a multiple of 8 from 8 to 256"));
+  EXPECT_THAT(error_of(ErrorCode::unsupported, [&] { (void)plan(request(KernelKind::forward, 264), device, {}); }),
+              HasSubstr("head_dim_qk 264"));
+  auto f32 = request(KernelKind::decode, 64);
+  f32.config.dtype = DType::f32;
+  EXPECT_THAT(error_of(ErrorCode::unsupported, [&] { (void)plan(f32, device, {}); }),
+              HasSubstr("dtype f32 is not supported by decode: it must be f16 or bf16"));
   auto value_dim = request(KernelKind::decode, 64);
   value_dim.config.head_dim_v = 0;
   EXPECT_THAT(error_of(ErrorCode::unsupported, [&] { (void)plan(value_dim, device, {}); }), HasSubstr("head_dim_v 0"));

@@ -55,6 +55,12 @@ INSTANTIATE_TEST_SUITE_P(
         BadShape{"decode", [](Problem& p) { p.request.kind = KernelKind::decode; }, "len_q is 8: a decode call"}),
     [](const auto& test) { return test.param.name; });
 
+TEST(Problem, Float32IsRefused) {
+  Problem problem = kForward;
+  problem.request.config.dtype = DType::f32;
+  EXPECT_THAT(error_of(ErrorCode::unsupported, [&] { validate(problem); }), HasSubstr("dtype f32"));
+}
+
 TEST(Problem, GoodOnePasses) { EXPECT_NO_THROW(validate(kForward)); }
 
 }  // namespace

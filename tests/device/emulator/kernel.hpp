@@ -6,12 +6,14 @@
 //   #include "device/emulator/kernel_forward.hpp"
 #pragma once
 
+#include "device/emulator/number.hpp"
+
 #include <cstdint>
 
 namespace emulator {
 
 struct KernelFacts {
-  bool bf16;
+  Number type;
   bool causal;
   bool align_top_left;
   bool sliding_window;

@@ -10,11 +10,12 @@
 #include <cstring>
 #include <stdexcept>
 
-// The stand-in config is read once under another name and so passed over where the template asks for it.
-#define kiln unused_defaults
-#include "default_config.cuh"
-#undef kiln
 #define kiln EMULATED
+// The stand-in config is read once under another name and so passed over where the template asks for it.
+#include "device/base.cuh"
+#define config unused_defaults
+#include "default_config.cuh"
+#undef config
 #define kiln_forward EMULATED_JOIN(EMULATED, _entry)
 #define kiln_decode EMULATED_JOIN(EMULATED, _entry)
 #define EMULATED_JOIN(a, b) EMULATED_JOIN_NOW(a, b)

@@ -2,7 +2,7 @@
 namespace emulator {
 extern const KernelFacts EMULATED;
 const KernelFacts EMULATED = {
-    ::EMULATED::config::kBf16,
+    static_cast<Number>(::EMULATED::config::kDType),
     ::EMULATED::config::kCausal,
     ::EMULATED::config::kAlignTopLeft,
     ::EMULATED::config::kSlidingWindow,

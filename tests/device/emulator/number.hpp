@@ -1,4 +1,4 @@
-// fp16 and bf16 as bits, converted on the host with rounding to nearest even.
+// The kernels' element types as bits, converted on the host with rounding to nearest even.
 #pragma once
 
 #include <bit>
@@ -6,6 +6,9 @@
 #include <cstdint>
 
 namespace emulator {
+
+/// Numbered as the kernels' DType.
+enum class Number { f16, bf16, f32 };
 
 inline float from_bf16(std::uint16_t bits) { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
 

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <random>
 #include <vector>
@@ -18,49 +19,66 @@ namespace emulator {
 
 inline constexpr double kInf = std::numeric_limits<double>::infinity();
 
-inline float value_of(bool bf16, std::uint16_t bits) { return bf16 ? from_bf16(bits) : from_f16(bits); }
-inline std::uint16_t bits_of(bool bf16, float x) { return bf16 ? to_bf16(x) : to_f16(x); }
+inline float value_of(Number type, std::uint16_t bits) {
+  return type == Number::bf16 ? from_bf16(bits) : from_f16(bits);
+}
+inline std::uint16_t bits_of(Number type, float x) { return type == Number::bf16 ? to_bf16(x) : to_f16(x); }
 
 struct alignas(16) Chunk {
-  std::uint16_t elements[8];
+  unsigned char bytes[16];
 };
 
 /// [batch, rows, heads, dim], of which only `valid` rows of each sequence are numbers; the rest is NaN.
 /// The memory ends with the last element, so that a sanitizer sees any read beyond.
 class Tensor {
  public:
-  Tensor(bool bf16, int batch, int rows, int heads, int dim)
-      : bf16_(bf16),
+  Tensor(Number type, int batch, int rows, int heads, int dim)
+      : type_(type),
         dim_(dim),
         strides{1LL * rows * heads * dim, 1LL * heads * dim, dim},
-        memory_(static_cast<std::size_t>(batch) * static_cast<std::size_t>(rows * heads * dim / 8)) {
-    std::uint16_t* end = data() + memory_.size() * 8;
-    std::fill(data(), end, bits_of(bf16, NAN));
+        memory_(static_cast<std::size_t>(batch * rows * heads * dim) * element_bytes() / sizeof(Chunk)) {
+    for (std::size_t i = 0; i < memory_.size() * sizeof(Chunk) / element_bytes(); ++i) write(i, NAN);
   }
 
+  /// All of the memory.
   [[nodiscard]] std::vector<std::uint16_t> bits() {
-    return memory_.empty() ? std::vector<std::uint16_t>() : std::vector(data(), data() + memory_.size() * 8);
+    std::vector<std::uint16_t> out(memory_.size() * sizeof(Chunk) / sizeof(std::uint16_t));
+    std::memcpy(out.data(), memory_.data(), memory_.size() * sizeof(Chunk));
+    return out;
   }
-  std::uint16_t* data() { return memory_.empty() ? nullptr : memory_[0].elements; }
-  std::uint16_t& at(int b, int row, int head, int i) {
-    return data()[b * strides.batch + row * strides.row + head * strides.head + i];
-  }
-  double operator()(int b, int row, int head, int i) {
-    return static_cast<double>(value_of(bf16_, at(b, row, head, i)));
-  }
+  void* data() { return memory_.data(); }
+  void set(int b, int row, int head, int i, float x) { write(index(b, row, head, i), x); }
+  double operator()(int b, int row, int head, int i) { return static_cast<double>(read(index(b, row, head, i))); }
 
   /// Random numbers into rows 0 … rows − 1 of all heads of a sequence.
   void fill(std::mt19937& random, int b, int rows, int heads) {
     std::normal_distribution<float> normal;
     for (int row = 0; row < rows; ++row) {
       for (int head = 0; head < heads; ++head) {
-        for (int i = 0; i < dim_; ++i) at(b, row, head, i) = bits_of(bf16_, normal(random));
+        for (int i = 0; i < dim_; ++i) set(b, row, head, i, normal(random));
       }
     }
   }
 
  private:
-  bool bf16_;
+  [[nodiscard]] std::size_t element_bytes() const {
+    return type_ == Number::f32 ? sizeof(float) : sizeof(std::uint16_t);
+  }
+  [[nodiscard]] std::size_t index(int b, int row, int head, int i) const {
+    return static_cast<std::size_t>(b * strides.batch + row * strides.row + head * strides.head + i);
+  }
+  void write(std::size_t at, float x) {
+    const std::uint16_t bits = bits_of(type_, x);
+    std::memcpy(memory_[0].bytes + at * element_bytes(), type_ == Number::f32 ? static_cast<const void*>(&x) : &bits,
+                element_bytes());
+  }
+  float read(std::size_t at) {
+    const unsigned char* from = memory_[0].bytes + at * element_bytes();
+    if (type_ == Number::f32) return *reinterpret_cast<const float*>(from);
+    return value_of(type_, *reinterpret_cast<const std::uint16_t*>(from));
+  }
+
+  Number type_;
   int dim_;
 
  public:
@@ -103,9 +121,20 @@ ReferenceRow reference_row(Tensor& q, Tensor& k, Tensor& v, int b, int row, int 
   return result;
 }
 
-/// P and O are each rounded once to 16 bits.
-inline void expect_row(Tensor& o, float lse, const ReferenceRow& expected, bool bf16, int b, int row, int head) {
-  const double tolerance = bf16 ? 0.02 : 0.0025;
+/// 16 bit: P and O are each rounded once.
+inline double tolerance_of(Number type) {
+  switch (type) {
+    case Number::bf16:
+      return 0.02;
+    case Number::f16:
+      return 0.0025;
+    case Number::f32:
+      return 4e-6;
+  }
+  return 0;
+}
+
+inline void expect_row(Tensor& o, float lse, const ReferenceRow& expected, double tolerance, int b, int row, int head) {
   for (std::size_t i = 0; i < expected.o.size(); ++i) {
     const double got = o(b, row, head, static_cast<int>(i));
     if (expected.lse == -kInf) {
