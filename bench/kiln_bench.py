@@ -7,20 +7,20 @@ from pathlib import Path
 import kiln_capi as capi
 import torch
 
-_DTYPES = {torch.float16: capi.F16, torch.bfloat16: capi.BF16}
+_DTYPES = {torch.float16: capi.F16, torch.bfloat16: capi.BF16, torch.float32: capi.F32}
 
 
 def _tensor(tensor: torch.Tensor) -> capi.Tensor:
-    """A [batch, length, heads, dim] tensor."""
-    batch, row, head, dim = tensor.stride()
+    """A [batch, length, heads, dim] tensor, or a packed [total, heads, dim] one."""
+    *batch, row, head, dim = tensor.stride()
     if dim != 1:
         raise ValueError("the head dimension must be contiguous")
-    return capi.Tensor(tensor.data_ptr(), capi.Strides(batch, row, head))
+    return capi.Tensor(tensor.data_ptr(), capi.Strides(sum(batch), row, head))
 
 
-def _config(q: torch.Tensor, v: torch.Tensor, *, causal: bool = False) -> capi.AttentionConfig:
+def _config(q: torch.Tensor, v: torch.Tensor, *, causal: bool = False, **members: int) -> capi.AttentionConfig:
     return capi.AttentionConfig(
-        dtype=_DTYPES[q.dtype], head_dim_qk=q.shape[3], head_dim_v=v.shape[3], causal=int(causal)
+        dtype=_DTYPES[q.dtype], head_dim_qk=q.shape[-1], head_dim_v=v.shape[-1], causal=int(causal), **members
     )
 
 
@@ -48,7 +48,17 @@ class Kiln:
         self._runtime = capi.Runtime(library)
         self.version = self._runtime.version
 
-    def forward(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, out: torch.Tensor, *, causal: bool) -> None:
+    def forward(
+        self,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        out: torch.Tensor,
+        *,
+        causal: bool,
+        window: int | None = None,
+    ) -> None:
+        """`window`: keys visible before a query's own."""
         args = capi.ForwardArgs(
             q=_tensor(q),
             k=_tensor(k),
@@ -60,7 +70,38 @@ class Kiln:
             heads_q=q.shape[2],
             heads_kv=k.shape[2],
         )
-        self._runtime.launch_forward(_config(q, v, causal=causal), _stream(), args)
+        kind = capi.WINDOW_NONE
+        if window is not None:
+            kind, args.window_left = capi.WINDOW_SLIDING, window
+        self._runtime.launch_forward(_config(q, v, causal=causal, window=kind), _stream(), args)
+
+    def forward_packed(
+        self,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        out: torch.Tensor,
+        sums: torch.Tensor,
+        most: int,
+        *,
+        causal: bool,
+    ) -> None:
+        """[total, heads, dim] tensors; sequence b has rows sums[b] to sums[b + 1], `most` at most."""
+        args = capi.ForwardArgs(
+            q=_tensor(q),
+            k=_tensor(k),
+            v=_tensor(v),
+            out=_tensor(out),
+            batch=sums.numel() - 1,
+            len_q=most,
+            len_k=most,
+            heads_q=q.shape[1],
+            heads_kv=k.shape[1],
+            cu_seqlens_q=sums.data_ptr(),
+            cu_seqlens_k=sums.data_ptr(),
+            total_q=q.shape[0],
+        )
+        self._runtime.launch_forward(_config(q, v, causal=causal, ragged=1), _stream(), args)
 
     def decode_workspace(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
         """What decode() needs for such a call, zeroed as it must be before the first."""

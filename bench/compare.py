@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures Kiln's kernels beside PyTorch's, in one run, and writes results/forward.json and decode.json."""
+"""Measures Kiln's kernels beside its peers', in one run, and writes results/PART.json."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import record
 try:
     import torch
 except ImportError:
-    sys.exit("run_gpu.py needs PyTorch, for memory, events and the peers. Without it: `kiln bench`.")
+    sys.exit("compare.py needs PyTorch, for memory, events and the peers. Without it: `kiln bench`.")
 
 import peers
 from gpu_timing import interleaved
@@ -27,39 +27,102 @@ ROTATED_BYTES = 256 << 20
 MOST_CACHE_BYTES = 40 << 30
 
 
-def random(*shape: int) -> torch.Tensor:
-    return torch.randn(shape, dtype=torch.bfloat16, device="cuda")
+def random(*shape: int, dtype: torch.dtype = torch.bfloat16) -> torch.Tensor:
+    return torch.randn(shape, dtype=dtype, device="cuda")
 
 
 def difference(a: torch.Tensor, b: torch.Tensor) -> float:
     return (a.float() - b.float()).abs().max().item()
 
 
-def forward_row(kiln: Kiln, dim: int, causal: bool, length: int, rounds: int) -> dict:
-    batch, heads = TOKENS // length, MODEL_DIM // dim
-    q, k, v = (random(batch, length, heads, dim) for _ in range(3))
-    out = torch.empty_like(q)
-    calls: dict[str, Callable[[], object]] = {"kiln": lambda: kiln.forward(q, k, v, out, causal=causal)}
-    for name, backend in peers.BACKENDS.items():
-        call = peers.attention(backend, q, k, v, causal=causal)
-        if peers.supported(call):
-            calls[name] = call
-    calls["kiln"]()
-    row = {"d": dim, "mask": "causal" if causal else "full", "length": length, "batch": batch, "heads": heads}
-    if "fa2" in calls:
-        row["difference_from_fa2"] = difference(out, calls["fa2"]())
-    flops = 4 * batch * heads * length * length * dim / (2 if causal else 1)
+def timed_row(row: dict, calls: dict[str, Callable[[], object]], flops: float, rounds: int) -> dict:
+    """Adds TFLOP/s and microseconds of each call that its backend takes."""
+    calls = {name: call for name, call in calls.items() if name == "kiln" or peers.supported(call)}
     for name, us in interleaved(calls, rounds=rounds).items():
         row[name] = round(flops / us / 1e6, 1)
         row[f"{name}_us"] = round(us, 2)
     return row
 
 
+def forward_flops(batch: int, heads: int, length: int, dims: tuple[int, int], causal: bool) -> float:
+    return 2 * batch * heads * length * length * sum(dims) / (2 if causal else 1)
+
+
+def forward_row(
+    kiln: Kiln,
+    name: str,
+    dims: tuple[int, int],
+    causal: bool,
+    length: int,
+    rounds: int,
+    *,
+    heads: tuple[int, int] | None = None,
+    window: int | None = None,
+    dtype: torch.dtype = torch.bfloat16,
+) -> dict:
+    """`window`: keys visible before a query's own."""
+    heads_q, heads_kv = heads or (max(1, MODEL_DIM // dims[0]),) * 2
+    batch = max(1, TOKENS // length)
+    q = random(batch, length, heads_q, dims[0], dtype=dtype)
+    k = random(batch, length, heads_kv, dims[0], dtype=dtype)
+    v = random(batch, length, heads_kv, dims[1], dtype=dtype)
+    out = torch.empty(batch, length, heads_q, dims[1], dtype=dtype, device="cuda")
+    calls: dict[str, Callable[[], object]] = {"kiln": lambda: kiln.forward(q, k, v, out, causal=causal, window=window)}
+    calls["kiln"]()
+    calls |= peers.forward(q, k, v, causal=causal, window=window)
+    row = {"case": name, "d": dims[0], "d_v": dims[1], "mask": "causal" if causal else "full", "length": length}
+    row |= {"batch": batch, "heads_q": heads_q, "heads_kv": heads_kv}
+    for judge in ("fa2", "efficient"):
+        if judge in calls and peers.supported(calls[judge]):
+            row[f"difference_from_{judge}"] = difference(out, calls[judge]())
+            break
+    return timed_row(row, calls, forward_flops(batch, heads_q, length, dims, causal), rounds)
+
+
+def ragged_row(kiln: Kiln, causal: bool, rounds: int) -> dict:
+    """16 sequences of 64 to 4,096 tokens, packed."""
+    heads, dim = 16, 128
+    lengths = [64, 4096, 128, 3000, 256, 2048, 77, 1500, 512, 1024, 333, 1100, 700, 640, 450, 449]
+    total, most = sum(lengths), max(lengths)
+    sums = torch.tensor([0, *lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32).cuda()
+    q, k, v = (random(total, heads, dim) for _ in range(3))
+    out = torch.empty_like(q)
+    calls: dict[str, Callable[[], object]] = {
+        "kiln": lambda: kiln.forward_packed(q, k, v, out, sums, most, causal=causal)
+    }
+    calls["kiln"]()
+    calls |= peers.forward_packed(q, k, v, sums, most, causal=causal)
+    row = {"case": "ragged", "d": dim, "d_v": dim, "mask": "causal" if causal else "full", "length": most}
+    row |= {"batch": len(lengths), "heads_q": heads, "heads_kv": heads, "tokens": total}
+    if "fa2" in calls and peers.supported(calls["fa2"]):
+        row["difference_from_fa2"] = difference(out, calls["fa2"]())
+    return timed_row(row, calls, sum(forward_flops(1, heads, n, (dim, dim), causal) for n in lengths), rounds)
+
+
 def forward_rows(kiln: Kiln, quick: bool) -> Iterator[dict]:
-    for dim in (64, 128):
-        for causal in (False, True):
+    rounds = 5 if quick else 15
+    masks = (False, True)
+    for dim in (64, 128, 256):
+        for causal in masks:
             for length in LENGTHS[::3] if quick else LENGTHS:
-                yield forward_row(kiln, dim, causal, length, rounds=5 if quick else 15)
+                yield forward_row(kiln, "grid", (dim, dim), causal, length, rounds)
+    some = (2048,) if quick else (2048, 16384)
+    for dims in ((80, 80), (96, 96), (112, 112), (192, 192), (192, 128)):
+        for causal in masks:
+            for length in some:
+                yield forward_row(kiln, "dims", dims, causal, length, rounds)
+    for heads in ((16, 4), (16, 2)):
+        for causal in masks:
+            for length in some:
+                yield forward_row(kiln, "gqa", (128, 128), causal, length, rounds, heads=heads)
+    for dim in (64, 128):
+        yield forward_row(kiln, "window", (dim, dim), True, 16384, rounds, window=1024)
+    for causal in masks:
+        yield ragged_row(kiln, causal, rounds)
+    for dim in (64, 128):
+        for causal in masks:
+            for length in (2048,) if quick else (2048, 8192):
+                yield forward_row(kiln, "float32", (dim, dim), causal, length, rounds, dtype=torch.float32)
 
 
 def captured(calls: list[Callable[[], object]]) -> torch.cuda.CUDAGraph:
@@ -115,12 +178,12 @@ def decode_rows(kiln: Kiln, quick: bool) -> Iterator[dict]:
                     torch.cuda.empty_cache()
 
 
-PARTS = {"forward": (forward_rows, "TFLOP/s"), "decode": (decode_rows, "GB/s of K and V")}
+PARTS = {"forward_portable": (forward_rows, "TFLOP/s"), "decode": (decode_rows, "GB/s of K and V")}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", help="forward, decode (both)")
+    parser.add_argument("parts", nargs="*", help="forward_portable, decode (both)")
     parser.add_argument("--build", type=Path, default=record.default_build(), help="build folder (build/release)")
     parser.add_argument("--out", type=Path, help="folder for the results (bench/results)")
     parser.add_argument("--quick", action="store_true", help="few cases, few rounds: does it all work?")
