@@ -30,11 +30,13 @@ std::vector<Tiling> all_forward_tilings(const KernelRequest& request) {
     int warps;
   };
   constexpr int kMostDimOf32Rows = 144;
+  constexpr int kLeastDimOfOnePlace = 128;  // smaller ones have room for two
   std::vector<Tiling> out;
   for (const auto& [tile_m, warps] : {Rows{64, 4}, Rows{128, 4}, Rows{128, 8}}) {
     if (tile_m / warps > 16 && request.config.head_dim_v > kMostDimOf32Rows) continue;
     for (const int tile_n : {32, 64, 96, 128}) {
-      for (const int stages : {2, 3}) {
+      for (const int stages : {1, 2, 3}) {
+        if (stages == 1 && widest_dim(request) <= kLeastDimOfOnePlace) continue;
         for (const int ctas : {1, 2, 3}) out.push_back({tile_m, tile_n, warps, stages, ctas});
       }
     }

@@ -16,7 +16,13 @@
 //            → S = Q K[t]ᵀ → softmax → O += P V[t]
 //
 // The one barrier says two things: everybody's part of tile t has landed, and everybody has finished
-// step t − 1, whose place the new copies take. Q keeps its place to the end, where each warp lays its
+// step t − 1, whose place the new copies take. Large head dims leave room for one place only, if two
+// blocks are to share an SM and fill each other's waits:
+//
+//   step t:  wait for K[t] → __syncthreads → start the copy of V[t] → S = Q K[t]ᵀ
+//            → wait for V[t] → __syncthreads → start the copy of K[t + 1] → softmax → O += P V[t]
+//
+// Q keeps its place to the end, where each warp lays its
 // rows of O over it to write them out in whole sectors. With pages, where the rows of a tile lie is
 // looked up at the end of the step before the one that copies it, and passes through the same barrier.
 #include "default_config.cuh"
@@ -52,7 +58,11 @@ inline constexpr ScoreKind kScores{config::kSoftcap, config::kAlibi, config::kBi
 static_assert(kWarpRows % kMmaM == 0 && kWarpRows > 0, "a warp owns whole 16-row blocks");
 static_assert(config::kTileN % kMmaK == 0, "a tile of keys is a whole number of k steps of P V");
 static_assert(config::kHeadDimQk % kMmaN == 0 && config::kHeadDimV % kMmaN == 0);
-static_assert(config::kStages >= 2, "the copy of one tile runs under the arithmetic of another");
+/// With one place for K and one for V, V is copied under Q Kᵀ, and the next K under the softmax and P V; with more,
+/// both run tiles ahead.
+inline constexpr bool kOnePlace = config::kStages == 1;
+/// Tiles that K and V are copied ahead.
+inline constexpr i32 kAhead = kOnePlace ? 1 : config::kStages - 1;
 
 /// Q stays in registers where S, O and it leave kOtherRegisters for the rest; else it is read again
 /// for each tile of keys.
@@ -180,7 +190,7 @@ struct Waiting {
   Keys keys;
 };
 
-struct alignas(kSmemAlignment) Smem : Tiles, PageSlots<config::kPaged, config::kStages, config::kTileN> {
+struct alignas(kSmemAlignment) Smem : Tiles, PageSlots<config::kPaged, kAhead + 1, config::kTileN> {
   Waiting waiting;
 };
 static_assert(sizeof(Smem) == config::kSmemBytes);
@@ -208,9 +218,15 @@ using Queries = QueryRows<config::kHeadDimQk, kRowBlocks, kQInRegisters>;
 using KeyCopy = TileCopy<config::kTileN, config::kHeadDimQk, kThreads>;
 using ValueCopy = TileCopy<config::kTileN, config::kHeadDimV, kThreads>;
 
-/// Starts the copy of tile t of K and V: one commit group, empty if there is no such tile, since the waits count groups.
-/// Shared is Smem, which has slots only with pages: hence a template.
-template <class Shared>
+/// Tiles under way have a slot each.
+KILN_DEVICE u32 page_slot(i32 t) { return static_cast<u32>(t) % static_cast<u32>(kAhead + 1); }
+
+/// What a copy of a tile is of.
+enum class Part { k, v, both };
+
+/// Starts the copy of tile t: one commit group, empty if there is no such tile, since the waits count groups. Shared is
+/// Smem, which has slots only with pages: hence a template.
+template <Part kPart, class Shared>
 KILN_DEVICE void start_copy(const ForwardParams& p, const Keys& keys, i32 tiles_end, const Shared& smem,
                             const Places& places, i32 t) {
   if (t < tiles_end) {
@@ -218,23 +234,34 @@ KILN_DEVICE void start_copy(const ForwardParams& p, const Keys& keys, i32 tiles_
     const i32 first_key = t * config::kTileN;
     const i32 valid = keys.len - first_key;
     if constexpr (config::kPaged) {
-      const auto& rows = smem.slot(Places::stage(t));
-      KeyCopy::load_rows(places.k(t), valid, thread, [&](i32 row) { return keys.k + rows.k[row]; });
-      ValueCopy::load_rows(places.v(t), valid, thread, [&](i32 row) { return keys.v + rows.v[row]; });
+      const auto& rows = smem.slot(page_slot(t));
+      if constexpr (kPart != Part::v) {
+        KeyCopy::load_rows(places.k(t), valid, thread, [&](i32 row) { return keys.k + rows.k[row]; });
+      }
+      if constexpr (kPart != Part::k) {
+        ValueCopy::load_rows(places.v(t), valid, thread, [&](i32 row) { return keys.v + rows.v[row]; });
+      }
     } else {
-      KeyCopy::load(places.k(t), keys.k + first_key * p.k_strides.row, p.k_strides.row, valid, thread);
-      ValueCopy::load(places.v(t), keys.v + first_key * p.v_strides.row, p.v_strides.row, valid, thread);
+      if constexpr (kPart != Part::v) {
+        KeyCopy::load(places.k(t), keys.k + first_key * p.k_strides.row, p.k_strides.row, valid, thread);
+      }
+      if constexpr (kPart != Part::k) {
+        ValueCopy::load(places.v(t), keys.v + first_key * p.v_strides.row, p.v_strides.row, valid, thread);
+      }
     }
   }
   ptx::cp_async_commit_group();
 }
+
+/// The copies under which a step computes, or, with one place, the first part of it.
+inline constexpr Part kCopied = kOnePlace ? Part::k : Part::both;
 
 /// Looks up where the keys of tile t lie. The next barrier shows it to the copies.
 template <class Shared>
 KILN_DEVICE void look_up_pages(const ForwardParams& p, const Keys& keys, Shared& smem, i32 t) {
   if constexpr (config::kPaged) {
     if (t < keys.tiles.end) {
-      smem.slot(Places::stage(t))
+      smem.slot(page_slot(t))
           .template look_up<kThreads>(p, keys.batch, t * config::kTileN, keys.len, ptx::mov_tid_x());
     }
   }
@@ -281,12 +308,22 @@ class Consumer {
 
  private:
   KILN_DEVICE void step(i32 t) {
-    ptx::cp_async_wait_group<config::kStages - 2>();
+    ptx::cp_async_wait_group<kAhead - 1>();
     __syncthreads();
     const auto& [rows, band, keys] = smem_.waiting;
-    start_copy(p_, keys, tiles_.end, smem_, places_, t + config::kStages - 1);
+    if constexpr (kOnePlace) {
+      start_copy<Part::v>(p_, keys, tiles_.end, smem_, places_, t);
+      look_up_pages(p_, keys, smem_, t + 1);
+    } else {
+      start_copy<Part::both>(p_, keys, tiles_.end, smem_, places_, t + kAhead);
+    }
     Scores s;
     multiply_qk(s, q_, KeyTile(places_.k(t), ldmatrix_chunks_first(Position().lane)));
+    if constexpr (kOnePlace) {
+      ptx::cp_async_wait_group<0>();
+      __syncthreads();
+      start_copy<Part::k>(p_, keys, tiles_.end, smem_, places_, t + 1);
+    }
     const i32 first_key = t * config::kTileN;
     if constexpr (kScores.changes_scores()) {
       const Position at;
@@ -301,7 +338,7 @@ class Consumer {
     }
     softmax_.update(s, o_);
     multiply_pv(o_, s, ValueTile(places_.v(t), ldmatrix_rows_first(Position().lane)));
-    look_up_pages(p_, keys, smem_, t + config::kStages);
+    if constexpr (!kOnePlace) look_up_pages(p_, keys, smem_, t + kAhead + 1);
   }
 
   /// Rows behind the last one stand in for it, so that nothing outside the tensors is read for them.
@@ -400,17 +437,17 @@ extern "C" __global__ void __launch_bounds__(kiln::device::kThreads, kiln::confi
   }
   if constexpr (kiln::config::kPaged) {
 #pragma unroll 1
-    for (i32 ahead = 0; ahead < kiln::config::kStages; ++ahead) {
+    for (i32 ahead = 0; ahead < (kOnePlace ? 1 : kAhead + 1); ++ahead) {
       look_up_pages(p, keys, smem, keys.tiles.begin + ahead);
     }
     __syncthreads();
   }
 #pragma unroll
-  for (i32 ahead = 0; ahead < kiln::config::kStages - 1; ++ahead) {  // Q lands with the first
-    start_copy(p, keys, keys.tiles.end, smem, places, keys.tiles.begin + ahead);
+  for (i32 ahead = 0; ahead < kAhead; ++ahead) {  // Q lands with the first
+    start_copy<kCopied>(p, keys, keys.tiles.end, smem, places, keys.tiles.begin + ahead);
   }
   if (thread == 0) smem.waiting = {rows, band, keys};
-  ptx::cp_async_wait_group<kiln::config::kStages - 2>();
+  ptx::cp_async_wait_group<kAhead - 1>();
   const ScoreScale scale(p.scale_log2);
   if (scale.negate_q) QueryCopy::negate(smem.q, thread);
   __syncthreads();

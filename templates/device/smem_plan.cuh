@@ -16,7 +16,7 @@ KILN_DEVICE constexpr i32 forward_smem_bytes(DType type, i32 head_dim_qk, i32 he
   const i32 row_v = padded_dim(head_dim_v, type);
   const i32 q_or_o = tile_m * max(row_qk, row_v);
   const i32 kv = stages * tile_n * (row_qk + row_v);
-  const i32 rows = paged ? stages * tile_n * 2 * static_cast<i32>(sizeof(i64)) : 0;
+  const i32 rows = paged ? max(stages, 2) * tile_n * 2 * static_cast<i32>(sizeof(i64)) : 0;
   return (q_or_o + kv) * element_bytes(type) + rows + kSmemAlignment;
 }
 

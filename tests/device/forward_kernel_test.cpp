@@ -12,7 +12,9 @@
 
 namespace emulator {
 
-std::vector<std::uint16_t> output_of_a_paged_call();  // forward_features_test.cpp
+// forward_features_test.cpp
+std::vector<std::uint16_t> output_of_a_paged_call();
+std::vector<std::uint16_t> output_of_a_call_with_one_place();
 
 extern const KernelFacts forward_f16_d64_full;
 extern const KernelFacts forward_bf16_d64_causal;
@@ -180,6 +182,7 @@ TEST(ForwardKernelBarriers, NoneCanBeLeftOut) {
     launches.push_back([c] { return Call(c).o.bits(); });
   }
   launches.push_back(output_of_a_paged_call);
+  launches.push_back(output_of_a_call_with_one_place);
   expect_every_barrier_is_needed("attention/forward_sm80.cu", launches);
 }
 
