@@ -32,6 +32,8 @@ struct AttentionConfig {
   bool causal = false;  ///< key j is visible iff j ≤ i + δ
   Alignment alignment = Alignment::bottom_right;
   Window window = Window::none;
+  bool output_f32 = false;  ///< the output is float32 whatever the inputs are
+  bool allow_tf32 = false;  ///< float32 products may drop to one TF32 pass; default: three, as exact as float32
 
   auto operator<=>(const AttentionConfig&) const = default;
 };

@@ -33,12 +33,14 @@ std::string config_header(const plan::KernelConfig& config) {
   const auto& attention = config.request.config;
   Facts facts;
   facts.add("kAlignTopLeft", attention.alignment == Alignment::top_left);
+  facts.add("kAllowTf32", attention.allow_tf32);
   facts.add("kCapability", config.capability);
   facts.add("kCausal", attention.causal);
   facts.add("kCtasPerSm", config.tiling.ctas_per_sm);
   facts.add("kDType", attention.dtype);
   facts.add("kHeadDimQk", attention.head_dim_qk);
   facts.add("kHeadDimV", attention.head_dim_v);
+  facts.add("kOutputF32", attention.output_f32);
   facts.add("kSlidingWindow", attention.window == Window::sliding);
   facts.add("kSmemBytes", config.smem_bytes);
   facts.add("kStages", config.tiling.stages);

@@ -50,7 +50,7 @@ inline constexpr i32 kOtherRegisters = 64;
 inline constexpr i32 kRegisterFile = 65536;
 inline constexpr i32 kRegisters = min(kRegisterFile / static_cast<i32>(kThreads * config::kCtasPerSm), 255);
 inline constexpr i32 kTileRegisters =
-    kRowBlocks * (kAccumulators * (kScoreBlocks + kOutputBlocks) + 4 * kChunksQk / kStepChunks);
+    kRowBlocks * (kAccumulators * (kScoreBlocks + kOutputBlocks) + 4 * k_steps(config::kHeadDimQk, config::kDType));
 inline constexpr bool kQInRegisters = kTileRegisters + kOtherRegisters <= kRegisters;
 
 KILN_DEVICE ForwardSchedule schedule(const ForwardParams& p) {
@@ -71,8 +71,9 @@ struct Rows {
   KILN_DEVICE const Element::Storage* q(const ForwardParams& p) const {
     return static_cast<const Element::Storage*>(p.q) + offset(p.q_strides);
   }
-  KILN_DEVICE Element::Storage* o(const ForwardParams& p) const {
-    return static_cast<Element::Storage*>(p.o) + offset(p.o_strides);
+  template <class Storage>
+  KILN_DEVICE Storage* o(const ForwardParams& p) const {
+    return static_cast<Storage*>(p.o) + offset(p.o_strides);
   }
   KILN_DEVICE float* lse(const ForwardParams& p) const {
     return p.lse + (i64{tile.batch} * p.heads_q + tile.head) * p.len_q + begin();
@@ -115,7 +116,7 @@ using Scores = float[kRowBlocks][kScoreBlocks][kAccumulators];
 using Output = float[kRowBlocks][kOutputBlocks][kAccumulators];
 using Softmax = OnlineSoftmax<kRowBlocks>;
 using KeyTile = BlockAddresses<kChunksQk>;
-using ValueTile = BlockAddresses<kChunksV>;
+using ValueTile = Element::Values<kChunksV>;
 using Queries = QueryRows<config::kHeadDimQk, kRowBlocks, kQInRegisters>;
 
 /// The keys that a block works on: what it keeps in registers through the loop.
@@ -203,7 +204,7 @@ class Consumer {
                                          [&](i32 b, i32 r) { return keys_.band.limits_of_row(at.row(b, r)); });
     }
     softmax_.update(s, o_);
-    multiply_pv(o_, s, ValueTile(places_.v(t), ldmatrix_rows_first(Position().lane)));
+    multiply_pv(o_, s, ValueTile(places_.v(t), Element::value_lane(Position().lane)));
   }
 
   const ForwardParams& p_;
@@ -215,17 +216,16 @@ class Consumer {
   Output o_;
 };
 
-/// O through shared memory, LSE straight.
+/// O of 16 bits through shared memory, O of floats and LSE straight.
 KILN_DEVICE void Consumer::store() {
-  using OutputTile = SwizzledTile<kChunksV>;
   const Position at;
   const Rows rows = smem_.rows;
   const i32 count = rows.count(p_);
   // O goes where Q was, so whoever reads Q must be done: a warp's rows of O cover exactly its own rows of Q,
   // unless their lengths differ.
-  if constexpr (kPaddedDimQk == kPaddedDimV) {
+  if constexpr (!kFloatOutput && kPaddedDimQk == kPaddedDimV) {
     __syncwarp();
-  } else {
+  } else if constexpr (!kFloatOutput) {
     __syncthreads();
   }
 #pragma unroll
@@ -235,23 +235,22 @@ KILN_DEVICE void Consumer::store() {
       const float l = softmax_.l[b][r];
       const float inverse = l == 0.0f ? 0.0f : ptx::rcp_approx_ftz_f32(l);
       const i32 row = at.row(b, r);
-      char* o_row = reinterpret_cast<char*>(smem_.o);
-#pragma unroll
-      for (i32 n = 0; n < kOutputBlocks; ++n) {
-        const float(&x)[kAccumulators] = o_[b][n];
-        const i32 in_chunk = accumulator_coordinate(at.lane, 0).column * Element::kBytes;
-        *reinterpret_cast<u32*>(o_row + OutputTile::offset(row, n) + in_chunk) =
-            Element::pack(x[kRowsPerLane * r] * inverse, x[kRowsPerLane * r + 1] * inverse);
+      if constexpr (kFloatOutput) {
+        if (row < count) write_row(rows.o<float>(p_) + row * p_.o_strides.row, o_[b], r, inverse, at.lane);
+      } else {
+        lay_row<Element, kChunksV>(smem_.o, row, o_[b], r, inverse, at.lane);
       }
       if (p_.lse != nullptr && at.lane % kQuad == 0 && row < count) {
         rows.lse(p_)[row] = softmax_.lse(b, r);
       }
     }
   }
-  __syncwarp();
-  TileCopy<kWarpRows, config::kHeadDimV, kWarpSize>::store(rows.o(p_) + at.warp_row * p_.o_strides.row,
-                                                           smem_.o + at.warp_row * kPaddedDimV, p_.o_strides.row,
-                                                           count - at.warp_row, at.lane);
+  if constexpr (!kFloatOutput) {
+    __syncwarp();
+    using OutputCopy = TileCopy<kWarpRows, config::kHeadDimV, kWarpSize>;
+    OutputCopy::store(rows.o<Element::Storage>(p_) + at.warp_row * p_.o_strides.row,
+                      smem_.o + at.warp_row * kPaddedDimV, p_.o_strides.row, count - at.warp_row, at.lane);
+  }
 }
 
 }  // namespace kiln::device

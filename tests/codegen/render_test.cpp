@@ -34,12 +34,14 @@ TEST(ConfigHeader, IsSortedTypedOneFactALine) {
             "namespace kiln::config {\n"
             "\n"
             "inline constexpr bool kAlignTopLeft = false;\n"
+            "inline constexpr bool kAllowTf32 = false;\n"
             "inline constexpr int kCapability = 80;\n"
             "inline constexpr bool kCausal = true;\n"
             "inline constexpr int kCtasPerSm = 1;\n"
             "inline constexpr device::DType kDType = device::DType::f16;\n"
             "inline constexpr int kHeadDimQk = 128;\n"
             "inline constexpr int kHeadDimV = 64;\n"
+            "inline constexpr bool kOutputF32 = false;\n"
             "inline constexpr bool kSlidingWindow = false;\n"
             "inline constexpr int kSmemBytes = 65536;\n"
             "inline constexpr int kStages = 2;\n"
@@ -59,6 +61,8 @@ TEST(ConfigHeader, EveryCompileTimeFactChangesIt) {
       [](auto& c) { c.request.config.causal = false; },
       [](auto& c) { c.request.config.alignment = Alignment::top_left; },
       [](auto& c) { c.request.config.window = Window::sliding; },
+      [](auto& c) { c.request.config.output_f32 = true; },
+      [](auto& c) { c.request.config.allow_tf32 = true; },
       [](auto& c) { c.capability = 90; },
       [](auto& c) { c.tiling.tile_m = 64; },
       [](auto& c) { c.tiling.tile_n = 32; },

@@ -4,12 +4,14 @@
 namespace kiln::config {
 
 inline constexpr bool kAlignTopLeft = false;
+inline constexpr bool kAllowTf32 = false;
 inline constexpr int kCapability = 80;
 inline constexpr bool kCausal = false;
 inline constexpr int kCtasPerSm = 1;
 inline constexpr device::DType kDType = device::DType::bf16;
 inline constexpr int kHeadDimQk = 192;
 inline constexpr int kHeadDimV = 128;
+inline constexpr bool kOutputF32 = false;
 inline constexpr bool kSlidingWindow = true;
 inline constexpr int kSmemBytes = 53376;
 inline constexpr int kStages = 2;

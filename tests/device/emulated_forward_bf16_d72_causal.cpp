@@ -4,12 +4,14 @@
 namespace kiln::config {
 
 inline constexpr bool kAlignTopLeft = false;
+inline constexpr bool kAllowTf32 = false;
 inline constexpr int kCapability = 80;
 inline constexpr bool kCausal = true;
 inline constexpr int kCtasPerSm = 1;
 inline constexpr device::DType kDType = device::DType::bf16;
 inline constexpr int kHeadDimQk = 72;
 inline constexpr int kHeadDimV = 72;
+inline constexpr bool kOutputF32 = false;
 inline constexpr bool kSlidingWindow = false;
 inline constexpr int kSmemBytes = 30848;
 inline constexpr int kStages = 2;

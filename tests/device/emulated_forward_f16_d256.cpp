@@ -4,12 +4,14 @@
 namespace kiln::config {
 
 inline constexpr bool kAlignTopLeft = false;
+inline constexpr bool kAllowTf32 = false;
 inline constexpr int kCapability = 80;
 inline constexpr bool kCausal = false;
 inline constexpr int kCtasPerSm = 1;
 inline constexpr device::DType kDType = device::DType::f16;
 inline constexpr int kHeadDimQk = 256;
 inline constexpr int kHeadDimV = 256;
+inline constexpr bool kOutputF32 = false;
 inline constexpr bool kSlidingWindow = false;
 inline constexpr int kSmemBytes = 49280;
 inline constexpr int kStages = 2;
