@@ -97,9 +97,10 @@ base::Json json_of(const std::vector<Outcome>& outcomes) {
 ExitCode compile(const Common& common, const CompileArguments& arguments) {
   if (arguments.failed) return compile_failed(common, *arguments.failed);
   const auto requests = arguments.all ? shipped_requests() : parse_requests(arguments.kernel);
+  const auto items = on_architectures(requests, arguments.arch, arguments.all);
   const api::Builder builder(common.options, logger_of(common));
   std::vector<Outcome> outcomes;
-  for (const auto& config : planned(requests, parse_architectures(arguments.arch), arguments.tile, common.options)) {
+  for (const auto& config : planned(items, arguments.tile, common.options)) {
     outcomes.emplace_back().config = config;
   }
 

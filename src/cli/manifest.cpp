@@ -16,6 +16,8 @@ constexpr std::string_view kArchitectures = "architectures";
 // A product of lists can explode; no honest manifest comes near.
 constexpr std::size_t kMostKernels = 100'000;
 
+bool are_all(const base::Json& architectures) { return architectures.is_string(); }
+
 std::vector<int> read_architectures(const base::Json& json) {
   const auto known = plan::known_capabilities();
   std::vector<int> architectures;
@@ -77,12 +79,14 @@ std::vector<ManifestItem> parse_manifest(std::string_view text, std::string_view
   std::size_t count = 0;
   for (const base::Json& kernel : root.at("kernels").as_array()) {
     const base::Json* own = kernel.find(kArchitectures);
-    const auto architectures = read_architectures(own != nullptr ? *own : root.at(kArchitectures));
+    const base::Json& asked = own != nullptr ? *own : root.at(kArchitectures);
+    const auto architectures = read_architectures(asked);
     const auto singles = combinations(kernel, count);
     count += singles.size();
     for (const base::Json& single : singles) {
       const KernelRequest request = plan::request_from_json(single, kAlso);
       for (const int architecture : architectures) {
+        if (are_all(asked) && !plan::has_type(architecture, request.config.dtype)) continue;
         const ManifestItem item{request, architecture};
         if (seen.insert(item).second) items.push_back(item);
       }

@@ -14,12 +14,24 @@ plan::KernelConfig planned(const KernelRequest& request, int architecture, std::
   return plan::plan(request, device, plan::tuned_table(options.tuned_dir, architecture));
 }
 
-std::vector<plan::KernelConfig> planned(std::span<const KernelRequest> requests, std::span<const int> architectures,
-                                        std::string_view tile, const Options& options) {
-  std::vector<plan::KernelConfig> configs;
-  for (const int architecture : architectures) {
-    for (const KernelRequest& request : requests) configs.push_back(planned(request, architecture, tile, options));
+std::vector<ManifestItem> on_architectures(std::span<const KernelRequest> requests, std::string_view words,
+                                           bool all_requests) {
+  const bool chosen_one_by_one = !all_requests && words != "all";
+  std::vector<ManifestItem> items;
+  for (const int architecture : parse_architectures(words)) {
+    for (const KernelRequest& request : requests) {
+      if (chosen_one_by_one || plan::has_type(architecture, request.config.dtype)) {
+        items.push_back({request, architecture});
+      }
+    }
   }
+  return items;
+}
+
+std::vector<plan::KernelConfig> planned(std::span<const ManifestItem> items, std::string_view tile,
+                                        const Options& options) {
+  std::vector<plan::KernelConfig> configs;
+  for (const auto& [request, architecture] : items) configs.push_back(planned(request, architecture, tile, options));
   return configs;
 }
 

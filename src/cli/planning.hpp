@@ -1,5 +1,6 @@
 #pragma once
 
+#include "cli/manifest.hpp"
 #include "plan/kernel_config.hpp"
 #include "plan/tuned_table.hpp"
 
@@ -14,8 +15,13 @@ namespace kiln::cli {
 /// The kernel for a typical GPU of an architecture; `tile` is empty for the planned one.
 plan::KernelConfig planned(const KernelRequest& request, int architecture, std::string_view tile,
                            const Options& options);
-std::vector<plan::KernelConfig> planned(std::span<const KernelRequest> requests, std::span<const int> architectures,
-                                        std::string_view tile, const Options& options);
+std::vector<plan::KernelConfig> planned(std::span<const ManifestItem> items, std::string_view tile,
+                                        const Options& options);
+
+/// Every request on every architecture of --arch. Where somebody said "all", of requests or of architectures, what an
+/// architecture has no arithmetic for is left out.
+std::vector<ManifestItem> on_architectures(std::span<const KernelRequest> requests, std::string_view words,
+                                           bool all_requests);
 
 /// Every kernel that a GPU of this architecture may ask for: the tuned one, and the reasoned one that
 /// those get which nobody tuned for.

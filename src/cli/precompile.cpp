@@ -32,9 +32,7 @@ std::vector<plan::KernelConfig> wanted(const PrecompileArguments& arguments, con
     items = parse_manifest(base::read_file(*arguments.manifest), arguments.manifest->string());
   } else {
     const auto requests = arguments.all ? shipped_requests() : parse_requests(arguments.kernel);
-    for (const int architecture : parse_architectures(arguments.arch)) {
-      for (const KernelRequest& request : requests) items.push_back({request, architecture});
-    }
+    items = on_architectures(requests, arguments.arch, arguments.all);
   }
   std::set<plan::KernelConfig> seen;
   std::vector<plan::KernelConfig> configs;

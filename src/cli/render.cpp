@@ -9,7 +9,7 @@ namespace kiln::cli {
 
 ExitCode render(const Common& common, const RenderArguments& arguments) {
   const auto requests = parse_requests(arguments.kernel);
-  const auto configs = planned(requests, parse_architectures(arguments.arch), arguments.tile, common.options);
+  const auto configs = planned(on_architectures(requests, arguments.arch, false), arguments.tile, common.options);
   const codegen::TemplateStore templates(common.options.template_dir);
 
   base::Json::Array shown;

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <kiln/attention.hpp>
+
 #include <span>
 #include <string>
 
@@ -15,6 +17,12 @@ struct DeviceInfo {
 
   bool operator==(const DeviceInfo&) const = default;
 };
+
+/// What the driver keeps of an SM's shared memory for each block.
+int reserved_smem_per_block(int capability);
+
+/// Whether GPUs of a capability multiply matrices of this type: 7.5 has f16 only.
+bool has_type(int capability, DType dtype);
 
 /// A typical GPU of a compute capability, for planning where no GPU is at hand. Unknown ones are an
 /// Error(unsupported) that lists those known.

@@ -13,7 +13,7 @@ namespace {
 
 constexpr int kHeadDimStep = 8;
 constexpr int kMostHeadDim = 256;
-constexpr int kLeastCapability = 80;
+constexpr int kLeastCapability = 75;
 constexpr int kMmaRows = 16;  // query rows of one mma.sync tile, and of one warp
 
 void check_head_dim(const char* name, int dim) {
@@ -40,12 +40,16 @@ void check_features(const KernelRequest& request) {
 
 void check_request(const KernelRequest& request, const DeviceInfo& device) {
   if (device.capability < kLeastCapability) {
-    base::fail(ErrorCode::unsupported, "compute capability {}.{} is not supported: it must be 8.0 or newer",
+    base::fail(ErrorCode::unsupported, "compute capability {}.{} is not supported: it must be 7.5 or newer",
                device.capability / 10, device.capability % 10);
   }
   check_features(request);
   if (request.kind == KernelKind::decode && request.config.dtype == DType::f32) {
     base::fail(ErrorCode::unsupported, "dtype f32 is not supported by decode: it must be f16 or bf16");
+  }
+  if (!has_type(device.capability, request.config.dtype)) {
+    base::fail(ErrorCode::unsupported, "dtype {} is not supported on compute capability {}.{}: it must be f16",
+               to_string(request.config.dtype), device.capability / 10, device.capability % 10);
   }
   check_head_dim("head_dim_qk", request.config.head_dim_qk);
   check_head_dim("head_dim_v", request.config.head_dim_v);
@@ -66,11 +70,10 @@ int smem_bytes_of(const KernelRequest& request, const Tiling& tiling) {
                                    tiling.warps);
 }
 
-/// The driver keeps 1 KiB of an SM's shared memory for each block.
 bool fits(const KernelRequest& request, const Tiling& tiling, const DeviceInfo& device) {
-  constexpr int kReservedPerBlock = 1024;
   const int bytes = smem_bytes_of(request, tiling);
-  return bytes <= device.smem_per_block && (bytes + kReservedPerBlock) * tiling.ctas_per_sm <= device.smem_per_sm;
+  return bytes <= device.smem_per_block &&
+         (bytes + reserved_smem_per_block(device.capability)) * tiling.ctas_per_sm <= device.smem_per_sm;
 }
 
 std::vector<Tiling> all_tilings(const KernelRequest& request) {
@@ -97,8 +100,8 @@ std::vector<Tiling> preferred_decode_tilings() {
 }  // namespace
 
 Tiling reasoned_tiling(const KernelRequest& request, const DeviceInfo& device) {
-  const auto by_preference =
-      request.kind == KernelKind::forward ? preferred_forward_tilings(request) : preferred_decode_tilings();
+  const auto by_preference = request.kind == KernelKind::forward ? preferred_forward_tilings(request, device.capability)
+                                                                 : preferred_decode_tilings();
   for (const auto& tiling : by_preference) {
     if (fits(request, tiling, device)) return tiling;
   }

@@ -70,7 +70,7 @@ inline constexpr i32 kOtherRegisters = 64;
 inline constexpr i32 kRegisterFile = 65536;
 inline constexpr i32 kRegisters = min(kRegisterFile / static_cast<i32>(kThreads * config::kCtasPerSm), 255);
 inline constexpr i32 kTileRegisters =
-    kRowBlocks * (kAccumulators * (kScoreBlocks + kOutputBlocks) + 4 * kChunksQk / kStepChunks);
+    kRowBlocks * (kAccumulators * (kScoreBlocks + kOutputBlocks) + 4 * k_steps(config::kHeadDimQk, config::kDType));
 inline constexpr bool kQInRegisters = kTileRegisters + kOtherRegisters <= kRegisters;
 
 KILN_DEVICE SequenceRows queries_of(const ForwardParams& p) {
@@ -213,7 +213,7 @@ using Scores = float[kRowBlocks][kScoreBlocks][kAccumulators];
 using Output = float[kRowBlocks][kOutputBlocks][kAccumulators];
 using Softmax = OnlineSoftmax<kRowBlocks>;
 using KeyTile = BlockAddresses<kChunksQk>;
-using ValueTile = BlockAddresses<kChunksV>;
+using ValueTile = Element::Values<kChunksV>;
 using Queries = QueryRows<config::kHeadDimQk, kRowBlocks, kQInRegisters>;
 using KeyCopy = TileCopy<config::kTileN, config::kHeadDimQk, kThreads>;
 using ValueCopy = TileCopy<config::kTileN, config::kHeadDimV, kThreads>;
@@ -337,7 +337,7 @@ class Consumer {
       });
     }
     softmax_.update(s, o_);
-    multiply_pv(o_, s, ValueTile(places_.v(t), ldmatrix_rows_first(Position().lane)));
+    multiply_pv(o_, s, ValueTile(places_.v(t), Element::value_lane(Position().lane)));
     if constexpr (!kOnePlace) look_up_pages(p_, keys, smem_, t + kAhead + 1);
   }
 
@@ -367,17 +367,16 @@ class Consumer {
   Output o_;
 };
 
-/// O through shared memory, LSE straight.
+/// O of 16 bits through shared memory, O of floats and LSE straight.
 KILN_DEVICE void Consumer::store() {
-  using OutputTile = SwizzledTile<kChunksV>;
   const Position at;
   const Rows rows = smem_.waiting.rows;
   const i32 count = rows.count(p_);
   // O goes where Q was, so whoever reads Q must be done: a warp's rows of O cover exactly its own rows of Q,
   // unless their lengths differ.
-  if constexpr (kPaddedDimQk == kPaddedDimV) {
+  if constexpr (!kFloatOutput && kPaddedDimQk == kPaddedDimV) {
     __syncwarp();
-  } else {
+  } else if constexpr (!kFloatOutput) {
     __syncthreads();
   }
 #pragma unroll
@@ -387,29 +386,30 @@ KILN_DEVICE void Consumer::store() {
       const float l = softmax_.l[b][r];
       const float inverse = l == 0.0f ? 0.0f : ptx::rcp_approx_ftz_f32(l);
       const i32 row = at.row(b, r);
-      char* o_row = reinterpret_cast<char*>(smem_.o);
-#pragma unroll
-      for (i32 n = 0; n < kOutputBlocks; ++n) {
-        const float(&x)[kAccumulators] = o_[b][n];
-        const i32 in_chunk = accumulator_coordinate(at.lane, 0).column * Element::kBytes;
-        *reinterpret_cast<u32*>(o_row + OutputTile::offset(row, n) + in_chunk) =
-            Element::pack(x[kRowsPerLane * r] * inverse, x[kRowsPerLane * r + 1] * inverse);
+      if constexpr (kFloatOutput) {
+        if (row < count) {
+          write_row(static_cast<float*>(p_.o) + rows.offset(p_, p_.o_strides, row), o_[b], r, inverse, at.lane);
+        }
+      } else {
+        lay_row<Element, kChunksV>(smem_.o, row, o_[b], r, inverse, at.lane);
       }
       if (p_.lse != nullptr && at.lane % kQuad == 0 && row < count) {
         *rows.lse(p_, row) = softmax_.lse_log2(b, r) * p_.lse_unit;
       }
     }
   }
-  __syncwarp();
-  Element::Storage* const o = static_cast<Element::Storage*>(p_.o);
-  const Element::Storage* const tile = smem_.o + at.warp_row * kPaddedDimV;
-  using OutputCopy = TileCopy<kWarpRows, config::kHeadDimV, kWarpSize>;
-  if (p_.heads.count == 1) {
-    OutputCopy::store(o + rows.offset(p_, p_.o_strides, at.warp_row), tile, p_.o_strides.row, count - at.warp_row,
-                      at.lane);
-  } else {
-    OutputCopy::store_rows(tile, count - at.warp_row, at.lane,
-                           [&](i32 row) { return o + rows.offset(p_, p_.o_strides, at.warp_row + row); });
+  if constexpr (!kFloatOutput) {
+    __syncwarp();
+    auto* const o = static_cast<Element::Storage*>(p_.o);
+    const Element::Storage* const tile = smem_.o + at.warp_row * kPaddedDimV;
+    using OutputCopy = TileCopy<kWarpRows, config::kHeadDimV, kWarpSize>;
+    if (p_.heads.count == 1) {
+      OutputCopy::store(o + rows.offset(p_, p_.o_strides, at.warp_row), tile, p_.o_strides.row, count - at.warp_row,
+                        at.lane);
+    } else {
+      OutputCopy::store_rows(tile, count - at.warp_row, at.lane,
+                             [&](i32 row) { return o + rows.offset(p_, p_.o_strides, at.warp_row + row); });
+    }
   }
 }
 

@@ -68,4 +68,32 @@ class BlockAddresses {
   u32 first;  // of block (0, 0)
 };
 
+/// A lane's addresses of 32-bit elements of V as B operands. The keys of a block of 8 may come in any order, if
+/// P's columns come in the same: with k = t standing for key 2t and k = t + 4 for key 2t + 1, the accumulators of
+/// P are an A operand as they lie. A lane then reads rows 2t and 2t + 1, t = lane % 4, of column lane / 4: four
+/// rows of two chunks at a time, which the XOR over 8 chunks puts into different banks.
+template <i32 kRowChunks>
+class RowPairAddresses {
+ public:
+  using Tile = SwizzledTile<kRowChunks>;
+  static_assert(Tile::kGroup == 8);
+  static constexpr i32 kBlockChunks = 2;  // 8 columns
+  static constexpr i32 kWordBytes = 4;
+
+  KILN_DEVICE constexpr RowPairAddresses(u32 tile, u32 lane)
+      : first_(tile + static_cast<u32>(Tile::offset(static_cast<i32>(lane % kQuad * 2), static_cast<i32>(lane / 16)) +
+                                       static_cast<i32>(lane / kQuad % 4) * kWordBytes)) {}
+
+  /// Of key 2t (odd = 0) or 2t + 1 (odd = 1) of a block of 8 keys and 8 columns.
+  KILN_DEVICE constexpr u32 at(i32 key_block, i32 column_block, i32 odd) const {
+    const i32 in_group = (column_block * kBlockChunks % Tile::kGroup ^ odd) * kChunkBytes;
+    const i32 group = column_block * kBlockChunks / Tile::kGroup * Tile::kGroup * kChunkBytes;
+    const i32 rows = (key_block * 8 + odd) * Tile::kRowBytes;
+    return (first_ ^ static_cast<u32>(in_group)) + static_cast<u32>(group + rows);
+  }
+
+ private:
+  u32 first_;  // of key 0, column 0 of the lane
+};
+
 }  // namespace kiln::device

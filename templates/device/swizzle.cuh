@@ -20,6 +20,9 @@ KILN_DEVICE constexpr i32 row_chunks(i32 dim, DType type) {
   return padded_dim(dim, type) * element_bytes(type) / kChunkBytes;
 }
 
+/// The k steps of a product over `dim`: each takes two chunks of a row.
+KILN_DEVICE constexpr i32 k_steps(i32 dim, DType type) { return ceil_div(dim * element_bytes(type), 2 * kChunkBytes); }
+
 /// Rows of kRowChunks = C chunks, dense. With g = gcd(C, 8), the row's start moves through 8 / g bank
 /// columns by itself; g neighbouring rows of the same start differ by the XOR, which stays inside an
 /// aligned group of g chunks and so inside the row.

@@ -17,7 +17,7 @@ template <i32 kDim, i32 kBlocks, bool kInRegisters, class E = Element>
 class QueryRows {
  public:
   static constexpr i32 kRowChunks = row_chunks(kDim, E::kDType);
-  static constexpr i32 kSteps = ceil_div(kDim * E::kBytes, kStepChunks* kChunkBytes);
+  static constexpr i32 kSteps = k_steps(kDim, E::kDType);
 
   /// `rows`: shared address of the warp's first row.
   KILN_DEVICE QueryRows(u32 rows, u32 lane) : addresses_(rows, ldmatrix_rows_first(lane)) {
@@ -114,6 +114,58 @@ KILN_DEVICE void multiply_pv(float (&o)[kBlocks][kOutputBlocks][kAccumulators],
         if (n + 1 < kOutputBlocks) E::mma(o[b][n + 1], a[b], v[2], v[3]);
       }
     }
+  }
+}
+
+/// The same of 32-bit elements: the accumulators of an 8-key block of P are an A operand as they lie.
+template <class E = Element, i32 kBlocks, i32 kScoreBlocks, i32 kOutputBlocks, i32 kRowChunks>
+KILN_DEVICE void multiply_pv(float (&o)[kBlocks][kOutputBlocks][kAccumulators],
+                             const float (&p)[kBlocks][kScoreBlocks][kAccumulators],
+                             const RowPairAddresses<kRowChunks>& v_tile) {
+#pragma unroll
+  for (i32 step = 0; step < kScoreBlocks; ++step) {
+    u32 a[kBlocks][4];
+#pragma unroll
+    for (i32 b = 0; b < kBlocks; ++b) {
+      constexpr i32 kOrder[4] = {0, 2, 1, 3};  // rows are neighbours in an operand, columns in a result
+#pragma unroll
+      for (i32 i = 0; i < 4; ++i) a[b][i] = __builtin_bit_cast(u32, p[b][step][kOrder[i]]);
+    }
+#pragma unroll
+    for (i32 n = 0; n < kOutputBlocks; ++n) {
+      const u32 v0 = ptx::ld_shared_b32(v_tile.at(step, n, 0));
+      const u32 v1 = ptx::ld_shared_b32(v_tile.at(step, n, 1));
+#pragma unroll
+      for (i32 b = 0; b < kBlocks; ++b) E::mma(o[b][n], a[b], v0, v1);
+    }
+  }
+}
+
+/// Lays a lane's part of row r of a block of O, times `factor`, into row `row` of a swizzled tile of 16-bit elements.
+template <class E, i32 kRowChunks, i32 kOutputBlocks>
+KILN_DEVICE void lay_row(typename E::Storage* tile_shared, i32 row, const float (&o)[kOutputBlocks][kAccumulators],
+                         i32 r, float factor, u32 lane) {
+  char* tile = reinterpret_cast<char*>(tile_shared);
+#pragma unroll
+  for (i32 n = 0; n < kOutputBlocks; ++n) {
+    const float(&x)[kAccumulators] = o[n];
+    const i32 in_chunk = accumulator_coordinate(lane, 0).column * E::kBytes;
+    *reinterpret_cast<u32*>(tile + SwizzledTile<kRowChunks>::offset(row, n) + in_chunk) =
+        E::pack(x[kRowsPerLane * r] * factor, x[kRowsPerLane * r + 1] * factor);
+  }
+}
+
+/// Writes it to a row of floats in global memory: the four lanes of a row write a whole sector at a time.
+template <i32 kOutputBlocks>
+KILN_DEVICE void write_row(float* row, const float (&o)[kOutputBlocks][kAccumulators], i32 r, float factor, u32 lane) {
+  struct alignas(2 * sizeof(float)) Pair {
+    float x[2];
+  };
+  float* to = row + accumulator_coordinate(lane, 0).column;
+#pragma unroll
+  for (i32 n = 0; n < kOutputBlocks; ++n) {
+    const float(&x)[kAccumulators] = o[n];
+    *reinterpret_cast<Pair*>(to + n * kMmaN) = {x[kRowsPerLane * r] * factor, x[kRowsPerLane * r + 1] * factor};
   }
 }
 

@@ -198,7 +198,7 @@ TEST_F(Tool, CacheExplainSaysInWhatKeysDiffer) {
     return parts;
   };
   const std::string bf16 = id("bf16", "sm90");
-  EXPECT_THAT(parts_of(bf16.substr(0, 12), id("f16", "sm90")), testing::ElementsAre("kBf16"));
+  EXPECT_THAT(parts_of(bf16.substr(0, 12), id("f16", "sm90")), testing::ElementsAre("kDType"));
   EXPECT_THAT(parts_of(bf16, id("bf16", "sm80")), testing::IsSupersetOf({"target", "kCapability"}));
   EXPECT_THAT(parts_of(bf16, row("bf16", "sm90").at("path").as_string()), testing::IsEmpty());
   EXPECT_THAT(run({"cache", "explain", bf16, bf16, "--folder", store}).out, HasSubstr("the same kernel"));

@@ -28,7 +28,7 @@ TEST(Manifest, ListsStandForEveryCombination) {
 
 TEST(Manifest, AllMeansEveryArchitecture) {
   const auto items = parse_manifest(R"({"architectures": "all", "kernels": [{}]})", "m.json");
-  EXPECT_EQ(items.size(), plan::known_capabilities().size());
+  EXPECT_EQ(items.size(), plan::known_capabilities().size() - 1) << "7.5 has no bf16";
 }
 
 TEST(Manifest, TheSameKernelTwiceIsOne) {
@@ -67,7 +67,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadText{"bad_dtype", with_kernel(R"("dtype": ["bf16", "fp8"])"), "\"fp8\" is not one of f16, bf16"},
         BadText{"bad_type", with_kernel(R"("causal": "yes")"), "causal"},
         BadText{"kernel_not_object", R"({"architectures": [90], "kernels": [7]})", "kernels[0]"},
-        BadText{"bad_architecture", R"({"architectures": [90, 75], "kernels": [{}]})", "75 is not one of 80, "},
+        BadText{"bad_architecture", R"({"architectures": [90, 70], "kernels": [{}]})", "70 is not one of 75, 80, "},
         BadText{"architecture_text", R"({"architectures": "hopper", "kernels": [{}]})", "\"hopper\" is neither"},
         BadText{"no_architecture", R"({"architectures": [], "kernels": [{}]})", "architectures is empty"},
         BadText{"head_dim", with_kernel(R"("head_dim": 1e9)"), "head_dim"}),

@@ -72,7 +72,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadCall{"explain_unknown", {"cache", "explain", "abc", "def"}, 2, "\"abc\" is neither"},
         BadCall{"no_failure", {"compile", "--failed", "/no/such"}, 6, "/no/such/source.cu"},
         BadCall{"bad_dtype", {"compile", "--dtype", "fp8"}, 2, "\"fp8\""},
-        BadCall{"bad_arch", {"render", "--arch", "75"}, 2, "75 is not one of"},
+        BadCall{"bad_arch", {"render", "--arch", "70"}, 2, "70 is not one of"},
         BadCall{"bad_tile", {"compile", "--tile", "big"}, 2, "--tile"},
         BadCall{"bad_heads", {"run", "--heads", "5/2"}, 2, "heads_q 5 is not a multiple"},
         BadCall{"window_without_window", {"run", "--window-left", "3"}, 2, "no sliding window"},

@@ -41,7 +41,7 @@ struct Call {
         q(c.kernel->type, batch, 1, c.heads_q, c.kernel->head_dim_qk),
         k(c.kernel->type, batch, c.max_len_k, c.heads_kv, c.kernel->head_dim_qk),
         v(c.kernel->type, batch, c.max_len_k, c.heads_kv, c.kernel->head_dim_v),
-        o(c.kernel->type, batch, 1, c.heads_q, c.kernel->head_dim_v),
+        o(c.kernel->output, batch, 1, c.heads_q, c.kernel->head_dim_v),
         lse(static_cast<std::size_t>(batch * c.heads_q), NAN) {
     std::mt19937 random(11);
     for (int b = 0; b < batch; ++b) {
@@ -105,7 +105,7 @@ TEST_P(DecodeKernel, MatchesFloat64) {
           reference_row(call.q, call.k, call.v, b, 0, h, h * c.heads_kv / c.heads_q, call.length(b),
                         c.kernel->head_dim_qk, c.kernel->head_dim_v, 0.125, [&](int j) { return j >= first; });
       const float lse = call.lse.at(static_cast<unsigned>(b * c.heads_q + h));
-      ASSERT_NO_FATAL_FAILURE(expect_row(call.o, lse, expected, tolerance_of(c.kernel->type), b, 0, h));
+      ASSERT_NO_FATAL_FAILURE(expect_row(call.o, lse, expected, tolerance_of(*c.kernel), b, 0, h));
     }
   }
 }
@@ -117,7 +117,7 @@ TEST_P(DecodeKernel, RepeatsOnItsWorkspace) {
   call.launch();
   Tensor first = call.o;
   const std::vector<float> first_lse = call.lse;
-  call.o = Tensor(c.kernel->type, call.batch, 1, c.heads_q, c.kernel->head_dim_v);
+  call.o = Tensor(c.kernel->output, call.batch, 1, c.heads_q, c.kernel->head_dim_v);
   call.lse.assign(call.lse.size(), NAN);
   call.launch();
   for (int b = 0; b < call.batch; ++b) {

@@ -117,7 +117,7 @@ void expect_right(const KernelFacts& kernel, const Truth& truth, kiln::device::F
         const int at = packed ? h * params.total_q + second : (b * truth.heads.q + h) * params.len_q + i;
         const float got = lse[static_cast<std::size_t>(at)] * (std::numbers::ln2_v<float> / params.lse_unit);
         ASSERT_NO_FATAL_FAILURE(
-            expect_row(o, got, row_of(truth, q, k, v, b, h, i), tolerance_of(kernel.type), first, second, h));
+            expect_row(o, got, row_of(truth, q, k, v, b, h, i), tolerance_of(kernel), first, second, h));
       }
     }
   }

@@ -25,6 +25,11 @@ extern const KernelFacts forward_f16_d96;
 extern const KernelFacts forward_bf16_d192_128_window;
 extern const KernelFacts forward_f16_d256;
 extern const KernelFacts forward_f16_d8_40;
+extern const KernelFacts forward_f32_d64_causal;
+extern const KernelFacts forward_f32_d72_40;
+extern const KernelFacts forward_tf32_d32;
+extern const KernelFacts forward_bf16_d48_output_f32;
+extern const KernelFacts forward_sm75_d72;
 
 namespace {
 
@@ -100,7 +105,7 @@ struct Call {
       : q(c.kernel->type, c.batch, c.len_q, c.heads_q, c.kernel->head_dim_qk),
         k(c.kernel->type, c.batch, c.len_k, c.heads_kv, c.kernel->head_dim_qk),
         v(c.kernel->type, c.batch, c.len_k, c.heads_kv, c.kernel->head_dim_v),
-        o(c.kernel->type, c.batch, c.len_q, c.heads_q, c.kernel->head_dim_v),
+        o(c.kernel->output, c.batch, c.len_q, c.heads_q, c.kernel->head_dim_v),
         lse(static_cast<std::size_t>(c.batch * c.heads_q * c.len_q), NAN) {
     std::mt19937 random(7);
     for (int b = 0; b < c.batch; ++b) {
@@ -129,7 +134,7 @@ TEST_P(ForwardKernel, MatchesFloat64) {
             reference_row(call.q, call.k, call.v, b, i, h, h * c.heads_kv / c.heads_q, c.len_k, kernel.head_dim_qk,
                           kernel.head_dim_v, c.scale, [&](int j) { return sees(c, i, j); });
         const auto at = static_cast<unsigned>((b * c.heads_q + h) * c.len_q + i);
-        ASSERT_NO_FATAL_FAILURE(expect_row(call.o, call.lse[at], expected, tolerance_of(kernel.type), b, i, h));
+        ASSERT_NO_FATAL_FAILURE(expect_row(call.o, call.lse[at], expected, tolerance_of(kernel), b, i, h));
       }
     }
   }
@@ -171,6 +176,20 @@ INSTANTIATE_TEST_SUITE_P(EmulatedHeadDims, ForwardKernel,
                                            Case{"d192_128", &forward_bf16_d192_128_window, 1, 1, 1, 40, 70, 30, 2},
                                            Case{"d256", &forward_f16_d256, 1, 1, 1, 33, 40, -1, -1, 0.0625},
                                            Case{"d8_40", &forward_f16_d8_40, 2, 1, 1, 65, 67}),
+                         [](const auto& test) { return test.param.name; });
+
+/// Other types, of the inputs or of the output, and other instructions.
+INSTANTIATE_TEST_SUITE_P(EmulatedElements, ForwardKernel,
+                         ::testing::Values(Case{"f32", &forward_f32_d64_causal, 1, 2, 1, 130, 150},
+                                           Case{"f32_whole_tiles", &forward_f32_d64_causal, 1, 1, 1, 64, 96},
+                                           Case{"f32_negative_scale", &forward_f32_d64_causal, 1, 1, 1, 33, 64, -1, -1,
+                                                -0.125},
+                                           Case{"f32_d72_40", &forward_f32_d72_40, 2, 2, 2, 50, 77},
+                                           Case{"tf32", &forward_tf32_d32, 1, 1, 1, 40, 70},
+                                           Case{"output_f32", &forward_bf16_d48_output_f32, 2, 2, 1, 50, 77},
+                                           Case{"output_f32_no_keys", &forward_bf16_d48_output_f32, 1, 1, 1, 20, 0},
+                                           Case{"sm75", &forward_sm75_d72, 1, 2, 1, 130, 150},
+                                           Case{"sm75_whole_tiles", &forward_sm75_d72, 1, 1, 1, 64, 96}),
                          [](const auto& test) { return test.param.name; });
 
 TEST(ForwardKernelBarriers, NoneCanBeLeftOut) {

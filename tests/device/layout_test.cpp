@@ -24,6 +24,7 @@ using Rows = ::testing::Types<Row<kRowChunks>...>;
 // Those that any head dim of any type has; HaveOnlyLengthsThatAreTested says so.
 using AllRows = Rows<2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 32, 40, 48, 56, 64>;
 TYPED_TEST_SUITE(Swizzle, AllRows);
+using FloatRows = Rows<8, 16, 24, 32, 40, 48, 56, 64>;
 
 template <class... Row>
 std::set<i32> chunks_of(::testing::Types<Row...>) {
@@ -81,6 +82,30 @@ TYPED_TEST(Swizzle, BlockAddressesAreTheTileOffsets) {
               << "lane " << lane << " block " << row << ", " << column;
         }
       }
+    }
+  }
+}
+
+template <class T>
+class RowPairs : public ::testing::Test {};
+TYPED_TEST_SUITE(RowPairs, FloatRows);
+
+TYPED_TEST(RowPairs, AreTheirPlacesOfTheTileAndHaveNoBankConflict) {
+  using Tile = SwizzledTile<TypeParam::chunks>;
+  constexpr u32 kTile = 4096;
+  for (i32 block = 0; block < 2 * TypeParam::chunks; ++block) {  // of 8 keys and 8 columns
+    const i32 keys = block % 4;
+    const i32 columns = block / 4;
+    for (const i32 odd : {0, 1}) {
+      std::set<u32> banks;
+      for (u32 lane = 0; lane < 32; ++lane) {
+        const i32 key = 8 * keys + static_cast<i32>(lane % 4) * 2 + odd;
+        const i32 column = 8 * columns + static_cast<i32>(lane / 4);
+        const u32 address = RowPairAddresses<TypeParam::chunks>(kTile, lane).at(keys, columns, odd);
+        ASSERT_EQ(address, kTile + static_cast<u32>(Tile::offset(key, column / 4) + column % 4 * 4)) << "lane " << lane;
+        banks.insert(address / 4 % 32);
+      }
+      EXPECT_EQ(banks.size(), 32u) << "keys " << keys << " columns " << columns;
     }
   }
 }

@@ -67,6 +67,7 @@ Block* block = nullptr;
 ucontext_t scheduler;
 std::size_t current = 0;
 const std::function<void()>* body = nullptr;
+Copies copies = Copies::asynchronous;
 std::vector<BarrierSite> barriers;
 std::optional<BarrierSite> left_out;
 
@@ -100,6 +101,12 @@ bool comes_to(const std::source_location& site) {
   const auto here = [&](const BarrierSite& b) { return b.line == site.line() && b.file == site.file_name(); };
   if (std::ranges::none_of(barriers, here)) barriers.push_back({site.file_name(), site.line()});
   return !left_out || !here(*left_out);
+}
+
+void fill(const Copy& copy) {
+  unsigned char* dst = shared_pointer(copy.dst);
+  if (copy.bytes > 0) std::memcpy(dst, copy.src, copy.bytes);
+  std::memset(dst + copy.bytes, 0, 16 - copy.bytes);
 }
 
 void give_way() { swapcontext(&self().context, &scheduler); }
@@ -184,8 +191,9 @@ void run_block(int threads) {
 
 }  // namespace
 
-void launch(std::int64_t blocks, int threads, const std::function<void()>& thread_main) {
+void launch(std::int64_t blocks, int threads, Copies how_it_copies, const std::function<void()>& thread_main) {
   body = &thread_main;
+  copies = how_it_copies;
   races().start_launch();
   for (std::int64_t i = 0; i < blocks; ++i) {
     blockIdx.x = static_cast<unsigned>(i);
@@ -236,8 +244,13 @@ const std::array<Words, kLanes>& warp_exchange(const Words& words) {
   return shown;
 }
 
-void copy_later(std::uint32_t dst, const void* src, std::uint32_t bytes) {
+void copy(std::uint32_t dst, const void* src, std::uint32_t bytes) {
   if (dst % 16 != 0 || reinterpret_cast<std::uintptr_t>(src) % 16 != 0) throw std::runtime_error("misaligned copy");
+  if (copies == Copies::at_once) {
+    races().write(shared_pointer(dst), 16, now());
+    fill({dst, src, bytes});
+    return;
+  }
   races().copy_starts(shared_pointer(dst), 16, now());
   self().open_copies.push_back({dst, src, bytes});
 }
@@ -251,10 +264,8 @@ void wait_copies(int pending) {
   auto& groups = self().groups;
   while (groups.size() > static_cast<std::size_t>(pending)) {
     for (const Copy& copy : groups.front()) {
-      unsigned char* dst = shared_pointer(copy.dst);
-      races().copy_lands(dst, 16, now());
-      std::memcpy(dst, copy.src, copy.bytes);
-      std::memset(dst + copy.bytes, 0, 16 - copy.bytes);
+      races().copy_lands(shared_pointer(copy.dst), 16, now());
+      fill(copy);
     }
     groups.pop_front();
   }

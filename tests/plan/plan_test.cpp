@@ -24,6 +24,7 @@ struct Expected {
   int head_dim;
   int capability;
   Tiling tiling;
+  DType dtype = DType::f16;
 };
 
 class ReasonedTiling : public testing::TestWithParam<Expected> {};
@@ -31,7 +32,9 @@ class ReasonedTiling : public testing::TestWithParam<Expected> {};
 TEST_P(ReasonedTiling, IsWhatTheTableSays) {
   const auto& expected = GetParam();
   const auto device = reference_device(expected.capability);
-  const auto config = plan(request(expected.kind, expected.head_dim), device, {});
+  auto wanted = request(expected.kind, expected.head_dim);
+  wanted.config.dtype = expected.dtype;
+  const auto config = plan(wanted, device, {});
   EXPECT_EQ(config.tiling, expected.tiling) << name_of(config);
   EXPECT_EQ(config.capability, expected.capability);
   EXPECT_LE(config.smem_bytes, device.smem_per_block);
@@ -47,20 +50,29 @@ INSTANTIATE_TEST_SUITE_P(Architectures, ReasonedTiling,
                                          Expected{KernelKind::decode, 64, 80, {16, 64, 4, 4, 2}},
                                          Expected{KernelKind::decode, 128, 90, {16, 64, 4, 3, 2}}));
 
-class EveryDevice : public testing::TestWithParam<int> {};
+class EveryDevice : public testing::TestWithParam<int> {
+ protected:
+  const DeviceInfo device = reference_device(GetParam());
 
-TEST_P(EveryDevice, HasATilingForEveryShippedRequestAndItIsACandidate) {
-  const auto device = reference_device(GetParam());
-  for (const auto kind : {KernelKind::forward, KernelKind::decode}) {
-    for (const int qk : {8, 64, 72, 128, 192, 256}) {
-      for (const int v : {8, 64, 72, 128, 192, 256}) {
-        KernelRequest wanted{.kind = kind, .config = {.head_dim_qk = qk, .head_dim_v = v}};
-        const auto config = plan(wanted, device, {});
-        const auto candidates = candidate_tilings(wanted, device);
-        EXPECT_EQ(candidates.front(), config.tiling);
-        EXPECT_EQ(std::ranges::count(candidates, config.tiling), 1) << "measured twice";
-        for (const auto& tiling : candidates) {
-          EXPECT_LE(with_tiling(wanted, device, tiling).smem_bytes, device.smem_per_block);
+  void expect_tilings(const KernelRequest& wanted) const {
+    const auto config = plan(wanted, device, {});
+    const auto candidates = candidate_tilings(wanted, device);
+    EXPECT_EQ(candidates.front(), config.tiling);
+    EXPECT_EQ(std::ranges::count(candidates, config.tiling), 1) << "measured twice";
+    for (const auto& tiling : candidates) {
+      EXPECT_LE(with_tiling(wanted, device, tiling).smem_bytes, device.smem_per_block);
+    }
+  }
+};
+
+TEST_P(EveryDevice, HasATilingForEveryRequestAndItIsACandidate) {
+  for (const auto dtype : {DType::f16, DType::bf16, DType::f32}) {
+    if (!has_type(device.capability, dtype)) continue;
+    for (const auto kind : {KernelKind::forward, KernelKind::decode}) {
+      if (kind == KernelKind::decode && dtype == DType::f32) continue;
+      for (int qk = 8; qk <= 256; qk += 8) {
+        for (const int v : {8, 40, 64, 72, 128, 192, 256}) {
+          expect_tilings({.kind = kind, .config = {.dtype = dtype, .head_dim_qk = qk, .head_dim_v = v}});
         }
       }
     }
@@ -122,11 +134,14 @@ TEST(Plan, RefusesByNameAndLimit) {
   value_dim.config.head_dim_v = 0;
   EXPECT_THAT(error_of(ErrorCode::unsupported, [&] { (void)plan(value_dim, device, {}); }), HasSubstr("head_dim_v 0"));
   auto old = device;
-  old.capability = 75;
+  old.capability = 70;
   EXPECT_THAT(error_of(ErrorCode::unsupported, [&] { (void)plan(request(KernelKind::forward, 64), old, {}); }),
-              AllOf(HasSubstr("7.5"), HasSubstr("8.0")));
+              AllOf(HasSubstr("7.0"), HasSubstr("7.5")));
+  EXPECT_THAT(
+      error_of(ErrorCode::unsupported, [&] { (void)plan(request(KernelKind::forward, 64), reference_device(75), {}); }),
+      HasSubstr("dtype bf16 is not supported on compute capability 7.5: it must be f16"));
   EXPECT_THAT(error_of(ErrorCode::unsupported, [] { (void)reference_device(70); }),
-              AllOf(HasSubstr("7.0"), HasSubstr("80"), HasSubstr("121")));
+              AllOf(HasSubstr("7.0"), HasSubstr("75"), HasSubstr("121")));
 }
 
 TEST(Plan, RefusesATilingThatCannotExist) {

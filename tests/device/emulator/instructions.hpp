@@ -59,12 +59,17 @@ inline int __any_sync(unsigned, bool value) {
 namespace kiln::device::ptx {
 
 inline u32 cvta_to_shared(const void* pointer) { return emulator::shared_address(pointer); }
-inline void cp_async_cg_16(u32 dst, const void* src, u32 bytes) { emulator::copy_later(dst, src, bytes); }
-inline void cp_async_cg_16(u32 dst, const void* src) { emulator::copy_later(dst, src, 16); }
+inline void cp_async_cg_16(u32 dst, const void* src, u32 bytes) { emulator::copy(dst, src, bytes); }
+inline void cp_async_cg_16(u32 dst, const void* src) { emulator::copy(dst, src, 16); }
 inline void cp_async_commit_group() { emulator::commit_copies(); }
 template <i32 kPending>
 void cp_async_wait_group() {
   emulator::wait_copies(kPending);
+}
+
+inline u32 ld_shared_b32(u32 address) {
+  if (address % 4 != 0) throw std::runtime_error("misaligned word");
+  return *reinterpret_cast<const volatile u32*>(emulator::shared_pointer(address));
 }
 
 /// Each lane reads one row of the four 8×8 matrices, lanes 8m … 8m + 7 those of matrix m, and gets two
@@ -126,6 +131,23 @@ void mma(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
 }
 inline void mma_m16n8k16_f16(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) { mma<false>(d, a, b0, b1); }
 inline void mma_m16n8k16_bf16(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) { mma<true>(d, a, b0, b1); }
+
+/// What of a float TF32 has: the mma cuts off the rest.
+inline float tf32(u32 bits) { return std::bit_cast<float>(bits & ~0x1fffu); }
+
+/// As above with one element in a register, 4 columns of A and 4 rows of B in place of 8.
+inline void mma_m16n8k8_tf32(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+  const auto all = emulator::warp_exchange({a[0], a[1], a[2], a[3], b0, b1});
+  const int group = emulator::lane() / 4;
+  const int pair = emulator::lane() % 4 * 2;
+  for (int i = 0; i < 4; ++i) {
+    for (int k = 0; k < 8; ++k) {
+      const u32 in_a = all[static_cast<unsigned>(group * 4 + k % 4)][static_cast<unsigned>(i / 2 + k / 4 * 2)];
+      const u32 in_b = all[static_cast<unsigned>((pair + i % 2) * 4 + k % 4)][static_cast<unsigned>(4 + k / 4)];
+      d[i] += tf32(in_a) * tf32(in_b);
+    }
+  }
+}
 
 template <bool kBf16>
 u32 pair_of(float high, float low) {

@@ -13,7 +13,9 @@
 namespace emulator {
 
 struct KernelFacts {
-  Number type;
+  Number type;  // of q, k and v
+  Number output;
+  bool allow_tf32;
   bool causal;
   bool align_top_left;
   bool sliding_window;

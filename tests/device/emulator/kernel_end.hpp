@@ -3,6 +3,8 @@ namespace emulator {
 extern const KernelFacts EMULATED;
 const KernelFacts EMULATED = {
     static_cast<Number>(::EMULATED::config::kDType),
+    ::EMULATED::config::kOutputF32 ? Number::f32 : static_cast<Number>(::EMULATED::config::kDType),
+    ::EMULATED::config::kAllowTf32,
     ::EMULATED::config::kCausal,
     ::EMULATED::config::kAlignTopLeft,
     ::EMULATED::config::kSlidingWindow,
@@ -11,7 +13,8 @@ const KernelFacts EMULATED = {
     ::EMULATED::config::kTileM,
     ::EMULATED::config::kTileN,
     [](const void* params, std::int64_t blocks) {
-      launch(blocks, ::EMULATED::device::kThreads, [&] {
+      constexpr auto kCopies = ::EMULATED::config::kCapability >= 80 ? Copies::asynchronous : Copies::at_once;
+      launch(blocks, ::EMULATED::device::kThreads, kCopies, [&] {
         EMULATED_JOIN(EMULATED, _entry)(*static_cast<const ::EMULATED::device::EMULATED_PARAMS*>(params));
       });
     }};

@@ -16,9 +16,13 @@ inline constexpr int kLanes = 32;
 /// The most that one lane shows to its warp in a collective operation.
 using Words = std::array<std::uint32_t, 12>;
 
+/// What the GPU has: asynchronous copies, which are done as late as the program allows, so that a missing wait
+/// shows; or loads and stores, done at once.
+enum class Copies { asynchronous, at_once };
+
 /// Runs `thread_main` in `threads` fibers for each block. Throws if fibers wait for each other forever, and
 /// if two of them touch the same memory and no barrier stands between (races.hpp).
-void launch(std::int64_t blocks, int threads, const std::function<void()>& thread_main);
+void launch(std::int64_t blocks, int threads, Copies copies, const std::function<void()>& thread_main);
 
 /// Of the fiber that runs.
 int lane();
@@ -30,8 +34,7 @@ void warp_barrier(const std::source_location& site);
 /// Shows words to the warp and returns those of all its lanes; valid until the lane's next collective.
 const std::array<Words, kLanes>& warp_exchange(const Words& words);
 
-/// Asynchronous copies are done as late as the program allows, so that a missing wait shows.
-void copy_later(std::uint32_t dst_shared, const void* src, std::uint32_t src_bytes);
+void copy(std::uint32_t dst_shared, const void* src, std::uint32_t src_bytes);
 void commit_copies();
 void wait_copies(int pending);
 
