@@ -161,7 +161,7 @@ TEST_P(ForwardEdges, OnePackedQkvTensorServesAsAllThree) {
   for (int part = 0; part < 3; ++part) {
     const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(part) * kHeadCount * kDim;
     *inputs[part] = {static_cast<const std::uint16_t*>(qkv.input().data) + first, qkv.strides()};
-    *views[part] = {qkv.view().data + first, qkv.strides()};
+    *views[part] = {static_cast<const std::uint16_t*>(qkv.view().data) + first, qkv.strides()};
   }
   Gpu::runtime().forward(test.config).launch(stream(), args);
   const Judge judge(truth);
