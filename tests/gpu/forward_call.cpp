@@ -156,10 +156,9 @@ void ForwardCall::fill_bias(std::uint64_t seed) {
   const auto put = [&](std::int64_t at, bool hides) {
     const auto place = static_cast<std::uint64_t>(at);
     if (additive) {
-      const float value = hides ? -std::numeric_limits<float>::infinity() : 2 * normal(seed, place);
-      store_element(test.config.dtype, bias.data(), at + 1, value);
+      put_bias(at, hides ? -std::numeric_limits<float>::infinity() : 2 * normal(seed, place));
     } else {
-      bias[place + 1] = hides ? std::byte{0} : static_cast<std::byte>(1 + mix(seed, place) % 255);
+      put_bias(at, hides ? 0 : static_cast<float>(1 + mix(seed, place) % 255));
     }
   };
   const auto fill_row = [&](int b, int head, int i) {
@@ -171,6 +170,18 @@ void ForwardCall::fill_bias(std::uint64_t seed) {
   for (int b = 0; b < test.batch; ++b)
     for (int head = 0; head < (test.bias.heads ? test.heads_q : 1); ++head)
       for (int i = 0; i < (test.bias.rows ? truth.queries_of(b) : 1); ++i) fill_row(b, head, i);
+}
+
+void ForwardCall::put_bias(std::int64_t element, float value) {
+  if (test.config.bias == Bias::additive) {
+    store_element(test.config.dtype, bias.data(), element + 1, value);
+  } else {
+    bias[static_cast<std::size_t>(element + 1)] = static_cast<std::byte>(value);
+  }
+}
+
+void ForwardCall::put_bias(int batch, int head, int i, int j, float value) {
+  put_bias(View{nullptr, bias_strides()}.offset(batch, i, head) + j, value);
 }
 
 void ForwardCall::upload() {

@@ -40,6 +40,9 @@ class ForwardCall {
   /// The same against a judge made before.
   [[nodiscard]] ::testing::AssertionResult matches(const Judge& judge);
 
+  /// An element of the bias (config.bias): a score, or whether a mask shows the key.
+  void put_bias(int batch, int head, int i, int j, float value);
+
   /// Puts other lengths where the kernel reads them, and clears the results. Lists stay as long as they were; what the
   /// tensors hold stays, too.
   void set_sequences(const SequenceCase& sequences);
@@ -67,7 +70,7 @@ class ForwardCall {
   void fill_queries(std::uint64_t seed);
   void fill_keys(Tensor& tensor, std::uint64_t seed) const;
   void fill_bias(std::uint64_t seed);
-  void upload_lengths();
+  void put_bias(std::int64_t element, float value);
 
   struct DeviceLists {
     cuda::DeviceBuffer alibi_slopes, sinks, bias, page_table, cu_q, cu_k, used_q, used_k;

@@ -7,11 +7,8 @@
 #include <ostream>
 
 namespace kiln::test {
-namespace {
 
-// Names hold letters, digits and underscores only.
-
-std::string_view type_name(DType dtype) {
+std::string_view name_of(DType dtype) {
   switch (dtype) {
     case DType::f16:
       return "f16";
@@ -22,6 +19,10 @@ std::string_view type_name(DType dtype) {
   }
   return "?";
 }
+
+namespace {
+
+// Names hold letters, digits and underscores only.
 
 std::string side(int keys) { return keys < 0 ? "open" : fmt::format("{}", keys); }
 std::string sides(int left, int right) { return fmt::format("_l{}_r{}", side(left), side(right)); }
@@ -36,7 +37,7 @@ std::string bias_name(const BiasShape& shape) {
 }  // namespace
 
 std::string name_of(const AttentionConfig& config) {
-  std::string name = fmt::format("{}_d{}", type_name(config.dtype), config.head_dim_qk);
+  std::string name = fmt::format("{}_d{}", name_of(config.dtype), config.head_dim_qk);
   if (config.head_dim_v != config.head_dim_qk) name += fmt::format("x{}", config.head_dim_v);
   if (config.causal) name += "_causal";
   if (config.window == Window::sliding) name += "_window";

@@ -8,6 +8,7 @@
 #include <iosfwd>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace kiln::test {
@@ -23,10 +24,10 @@ struct BiasShape {
 
 /// Lengths that the kernel reads on the device (config.ragged). An empty list is a null pointer.
 struct SequenceCase {
-  std::vector<std::int32_t> cu_q;
-  std::vector<std::int32_t> cu_k;
-  std::vector<std::int32_t> used_q;
-  std::vector<std::int32_t> used_k;
+  std::vector<std::int32_t> cu_q{};
+  std::vector<std::int32_t> cu_k{};
+  std::vector<std::int32_t> used_q{};
+  std::vector<std::int32_t> used_k{};
   int total_q = 0;  ///< rows of the packed q: cu_q's last, or more
 };
 
@@ -52,6 +53,7 @@ struct ForwardCase {
   std::uint64_t seed = 0;            ///< of the data, beside the name
 };
 
+std::string_view name_of(DType dtype);
 /// "bf16_d64x128_causal_softcap_b2_q113_k239_h6x2_padded_lse_s7"
 std::string name_of(const AttentionConfig& config);
 std::string name_of(const ForwardCase& test);

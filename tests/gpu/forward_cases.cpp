@@ -15,9 +15,10 @@ namespace kiln::test {
 namespace {
 
 /// (queries, keys): around the tiles' sizes, primes, much longer on either side, and nothing at all.
-constexpr std::array<std::pair<int, int>, 20> kLengths = {
-    {{1, 1},     {0, 5},     {5, 0},     {1, 64},   {1, 1025}, {16, 16}, {17, 15},   {31, 33},    {63, 64},  {65, 63},
-     {113, 203}, {127, 128}, {128, 127}, {129, 129}, {203, 113}, {3, 239}, {239, 799}, {1025, 257}, {16, 4099}, {799, 31}}};
+constexpr std::array<std::pair<int, int>, 20> kLengths = {{{1, 1},     {0, 5},     {5, 0},      {1, 64},    {1, 1025},
+                                                           {16, 16},   {17, 15},   {31, 33},    {63, 64},   {65, 63},
+                                                           {113, 203}, {127, 128}, {128, 127},  {129, 129}, {203, 113},
+                                                           {3, 239},   {239, 799}, {1025, 257}, {16, 4099}, {799, 31}}};
 
 constexpr std::array kLayouts = {Layout::bshd, Layout::bhsd, Layout::packed, Layout::padded, Layout::broadcast};
 constexpr std::array kSides = {-1, 0, 1, 7, 63, 64, 65, 130, 500};
@@ -210,8 +211,9 @@ std::vector<ForwardCase> pairwise_cases() {
   std::vector<ForwardCase> cases;
   std::uint64_t seed = kSeed;
   for (const auto& row :
-       pairwise_cover({count_of(kTypes), count_of(kForwardHeadDims), count_of(kForwardMasks), kYesOrNo, kYesOrNo, kYesOrNo,
-                       count_of(kBiases), count_of(kAddressing), count_of(kPageSizes), count_of(kHeads), count_of(kLengths), count_of(kLayouts)},
+       pairwise_cover({count_of(kTypes), count_of(kForwardHeadDims), count_of(kForwardMasks), kYesOrNo, kYesOrNo,
+                       kYesOrNo, count_of(kBiases), count_of(kAddressing), count_of(kPageSizes), count_of(kHeads),
+                       count_of(kLengths), count_of(kLayouts)},
                       kSeed)) {
     const auto at = [&](std::size_t dimension) { return static_cast<std::size_t>(row[dimension]); };
     ForwardCase test{.seed = ++seed};

@@ -143,9 +143,8 @@ class Head {
 }  // namespace
 
 void plain_attention(const AttentionConfig& config, const ForwardArgs& args, Mistake mistake) {
-  parallel_for(args.batch * args.heads_q, [&](int index) {
-    Head(config, args, mistake, index / args.heads_q, index % args.heads_q).run();
-  });
+  parallel_for(args.batch * args.heads_q,
+               [&](int index) { Head(config, args, mistake, index / args.heads_q, index % args.heads_q).run(); });
 }
 
 }  // namespace kiln::test
