@@ -64,7 +64,8 @@ Shape ForwardCall::query_shape(int dim) const {
 
 Shape ForwardCall::key_shape(int dim) const {
   if (test.config.paged) return {page_count(test), test.page_size, test.heads_kv, dim};
-  if (!test.sequences.cu_k.empty()) return {1, test.sequences.cu_k.back(), test.heads_kv, dim};
+  // How many rows there are is on the device, so a row stride can't be garbage even for one.
+  if (!test.sequences.cu_k.empty()) return {1, std::max(test.sequences.cu_k.back(), 2), test.heads_kv, dim};
   return {test.batch, test.len_k, test.heads_kv, dim};
 }
 

@@ -22,10 +22,17 @@ class ForwardSoak : public GpuTest {
  protected:
   void run(std::uint64_t seed) const {
     const ForwardCase test = random_case(seed);
+    EXPECT_TRUE(passes(test)) << description(test) << "\n  repro: test_gpu --soak_case=" << seed;
+  }
+
+ private:
+  [[nodiscard]] ::testing::AssertionResult passes(const ForwardCase& test) const try {
     ForwardCall call(test);
     call.upload();
     call.launch(stream());
-    EXPECT_TRUE(call.matches_reference()) << description(test) << "\n  repro: test_gpu --soak_case=" << seed;
+    return call.matches_reference();
+  } catch (const Error& error) {
+    return ::testing::AssertionFailure() << error.what();
   }
 };
 

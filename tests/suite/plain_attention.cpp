@@ -99,7 +99,8 @@ class Head {
     for (const double s : scores) most = std::max(most, s);
     const bool empty = most == -kInf;
     const auto weight = [&](double s) { return empty ? 0 : std::exp(s - most); };
-    double sum = (has(Mistake::sink_counted_twice) ? 2 : 1) * weight(sink) + absent * weight(0);
+    double sum = (has(Mistake::sink_counted_twice) ? 2 : 1) * weight(sink);
+    if (absent > 0) sum += absent * weight(0);
     std::vector<double> out(static_cast<std::size_t>(c_.head_dim_v));
     for (int j = 0; j < len_k_; ++j) {
       const double p = weight(scores[static_cast<std::size_t>(j)]);
