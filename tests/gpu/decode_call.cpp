@@ -61,6 +61,7 @@ void DecodeCall::spoil_tails(Tensor& cache) const {
 
 void DecodeCall::upload() {
   for (Tensor* tensor : {&q, &k, &v, &out}) tensor->upload();
+  lse.upload();
   lengths = cuda::DeviceBuffer::of(Gpu::driver(), std::span<const std::int32_t>(test.lengths));
 }
 

@@ -7,7 +7,7 @@ namespace {
 struct Found {
   Found() {
     try {
-      driver = cuda::Driver::load(std::nullopt);
+      driver = cuda::Driver::load(Options::from_environment().cuda_path);
       if (driver->device_count() == 0) {
         missing = "no GPU: the driver sees none";
         return;
@@ -54,11 +54,17 @@ void GpuTest::TearDown() {
   if (stream_) stream_->synchronize();  // a fault belongs to the test that made it
 }
 
-void prepare_for_suite(const std::vector<KernelRequest>& requests) {
-  constexpr int kFew = 10;
+bool is_to_run(std::string_view test) {
   const auto* suite = ::testing::UnitTest::GetInstance()->current_test_suite();
-  if (!Gpu::missing().empty() || suite->test_to_run_count() < kFew) return;
-  Gpu::runtime().prepare(requests);
+  for (int i = 0; i < suite->total_test_count(); ++i) {
+    const auto* info = suite->GetTestInfo(i);
+    if (info->name() == test) return info->should_run();
+  }
+  return false;
+}
+
+void prepare_for_suite(const std::vector<KernelRequest>& requests) {
+  if (Gpu::missing().empty()) Gpu::runtime().prepare(requests);
 }
 
 cuda::DeviceBuffer make_workspace(const DecodeKernel& kernel, DecodeArgs& args) {

@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace kiln::test {
@@ -44,8 +45,10 @@ class GpuTest : public ::testing::Test {
   std::unique_ptr<cuda::StreamHandle> stream_;
 };
 
-/// For SetUpTestSuite: compiles what a suite will ask for at once and in parallel, unless there is no
-/// GPU or only a few of its tests are to run.
+/// For SetUpTestSuite: whether a test of the current suite was chosen, by name.
+bool is_to_run(std::string_view test);
+
+/// For SetUpTestSuite: compiles what a suite will ask for at once and in parallel, unless there is no GPU.
 void prepare_for_suite(const std::vector<KernelRequest>& requests);
 
 /// As many bytes of a kernel's workspace as a call asks for, zeroed as the contract says.

@@ -61,6 +61,63 @@ TEST_F(GraphTest, AReplayFollowsTheLengthsOnTheDevice) {
   }
 }
 
+/// Captures the call as it is, and replays it with each of these lengths.
+void expect_replays_follow(ForwardCall& call, Stream stream, const std::vector<SequenceCase>& rounds) {
+  call.upload();
+  call.launch(stream);
+  EXPECT_TRUE(call.matches_reference());
+  cuda::StreamCapture capture(Gpu::driver(), stream);
+  call.launch(stream);
+  const cuda::Graph graph = capture.finish();
+  for (std::size_t i = 0; i < rounds.size(); ++i) {
+    call.set_sequences(rounds[i]);
+    graph.launch(stream);
+    EXPECT_TRUE(call.matches_reference()) << "round " << i;
+  }
+}
+
+TEST_F(GraphTest, AForwardReplayFollowsTheLengthsInUse) {
+  ForwardCall call({.config = {.causal = true, .ragged = true},
+                    .batch = 3,
+                    .len_q = 150,
+                    .len_k = 400,
+                    .heads_q = 4,
+                    .sequences = {.used_q = {150, 150, 150}, .used_k = {400, 400, 400}}});
+  expect_replays_follow(call, stream(),
+                        {{.used_q = {1, 1, 1}, .used_k = {1, 2, 3}},
+                         {.used_q = {150, 0, 64}, .used_k = {400, 400, 64}},
+                         {.used_q = {0, 0, 0}, .used_k = {0, 0, 0}},
+                         {.used_q = {129, 128, 127}, .used_k = {7, 0, 399}}});
+}
+
+TEST_F(GraphTest, AForwardReplayFollowsPackedLengths) {
+  // Rows behind the last sequence belong to nobody: a batch that shrank.
+  ForwardCall call({.config = {.ragged = true},
+                    .batch = 4,
+                    .len_q = 300,
+                    .len_k = 600,
+                    .heads_q = 6,
+                    .sequences = {.cu_q = {0, 75, 150, 225, 300}, .cu_k = {0, 150, 300, 450, 600}, .total_q = 300}});
+  expect_replays_follow(call, stream(),
+                        {{.cu_q = {0, 0, 300, 300, 300}, .cu_k = {0, 600, 600, 600, 600}, .total_q = 300},
+                         {.cu_q = {0, 300, 300, 300, 300}, .cu_k = {0, 600, 600, 600, 600}, .total_q = 300},
+                         {.cu_q = {0, 1, 2, 3, 4}, .cu_k = {0, 1, 65, 130, 600}, .total_q = 300},
+                         {.cu_q = {0, 0, 0, 0, 0}, .cu_k = {0, 1, 65, 130, 600}, .total_q = 300},
+                         {.cu_q = {10, 139, 139, 267, 300}, .cu_k = {3, 3, 200, 400, 599}, .total_q = 300}});
+}
+
+TEST_F(GraphTest, AForwardReplayFollowsTheKeysInPages) {
+  ForwardCall call({.config = {.causal = true, .ragged = true, .paged = true},
+                    .batch = 3,
+                    .len_q = 20,
+                    .len_k = 400,
+                    .heads_q = 8,
+                    .sequences = {.cu_q = {0, 20, 40, 60}, .used_k = {400, 400, 400}, .total_q = 60}});
+  expect_replays_follow(call, stream(),
+                        {{.cu_q = {0, 1, 2, 3}, .used_k = {17, 399, 1}, .total_q = 60},
+                         {.cu_q = {0, 20, 20, 40}, .used_k = {20, 0, 333}, .total_q = 60}});
+}
+
 TEST_F(GraphTest, ManyReplaysKeepTheWorkspaceFit) {
   DecodeCall call({.max_len_k = 1200, .lengths = {1100, 70}, .num_splits = 8});
   call.upload();

@@ -61,6 +61,64 @@ TEST_P(ForwardMisuses, NameTheValueAndTheLimit) {
 INSTANTIATE_TEST_SUITE_P(Forward, ForwardMisuses, ::testing::ValuesIn(forward_misuses()),
                          [](const auto& test) { return std::string(test.param.name); });
 
+/// A call with everything, so that everything can be got wrong.
+ForwardCase with_everything() {
+  return {
+      .config = {.softcap = true, .alibi = true, .sinks = true, .bias = Bias::additive, .ragged = true, .paged = true},
+      .batch = 2,
+      .len_q = 40,
+      .len_k = 50,
+      .heads_q = 4,
+      .sequences = {.cu_q = {0, 40, 57}, .used_k = {50, 33}, .total_q = 57}};
+}
+
+template <class T>
+const T* shifted_bytes(const T* pointer, std::ptrdiff_t bytes) {
+  return reinterpret_cast<const T*>(reinterpret_cast<const std::byte*>(pointer) + bytes);
+}
+
+std::vector<ForwardMisuse> feature_misuses() {
+  return {
+      {"no_softcap", [](auto& a) { a.softcap = 0; }, {"softcap", "0", "more than 0"}},
+      {"null_slopes", [](auto& a) { a.alibi_slopes = nullptr; }, {"alibi_slopes", "null"}},
+      {"negative_slope_stride", [](auto& a) { a.alibi_batch_stride = -4; }, {"alibi_batch_stride", "-4"}},
+      {"null_sinks", [](auto& a) { a.sinks = nullptr; }, {"sinks", "null"}},
+      {"misaligned_sinks", [](auto& a) { a.sinks = shifted_bytes(a.sinks, 2); }, {"sinks", "4 bytes"}},
+      {"null_bias", [](auto& a) { a.bias.data = nullptr; }, {"bias", "null"}},
+      {"misaligned_bias",
+       [](auto& a) { a.bias.data = shifted_bytes(static_cast<const std::byte*>(a.bias.data), 1); },
+       {"bias", "2 bytes"}},
+      {"negative_bias_stride", [](auto& a) { a.bias.strides.row = -1; }, {"bias.strides.row", "-1"}},
+      {"misaligned_lengths",
+       [](auto& a) { a.lengths.seqused_k = shifted_bytes(a.lengths.seqused_k, 1); },
+       {"seqused_k", "4 bytes"}},
+      {"packed_keys_in_pages",
+       [](auto& a) { a.lengths.cu_seqlens_k = a.lengths.cu_seqlens_q; },
+       {"cu_seqlens_k", "seqused_k"}},
+      {"total_without_cu_seqlens", [](auto& a) { a.lengths.cu_seqlens_q = nullptr; }, {"total_q", "57"}},
+      {"no_page_size", [](auto& a) { a.pages.page_size = 0; }, {"page_size", "0", "1 or more"}},
+      {"null_page_table", [](auto& a) { a.pages.table = nullptr; }, {"pages.table", "null"}},
+      {"short_page_table", [](auto& a) { a.pages.row_stride = 2; }, {"row_stride", "2", "4 entries"}},
+  };
+}
+
+class FeatureMisuses : public GpuTest, public ::testing::WithParamInterface<ForwardMisuse> {};
+
+TEST_P(FeatureMisuses, NameTheValueAndTheLimit) {
+  ForwardCall call(with_everything());
+  call.upload();
+  const ForwardKernel kernel = Gpu::runtime().forward(call.test.config);
+  ForwardArgs args = call.args();
+  GetParam().spoil(args);
+  const std::string words = test::error_of(ErrorCode::invalid_argument, [&] { kernel.launch(stream(), args); });
+  for (const std::string& word : GetParam().words) EXPECT_THAT(words, HasSubstr(word));
+  kernel.launch(stream(), call.args());
+  EXPECT_TRUE(call.matches_reference());
+}
+
+INSTANTIATE_TEST_SUITE_P(Features, FeatureMisuses, ::testing::ValuesIn(feature_misuses()),
+                         [](const auto& test) { return std::string(test.param.name); });
+
 struct DecodeMisuse {
   const char* name;
   std::function<void(DecodeArgs&)> spoil;

@@ -158,5 +158,103 @@ TEST_P(Offsets, ForwardReadsAndWritesFarOut) {
   EXPECT_EQ(memory.get(3 * kTensor), std::vector<std::uint16_t>(kDim, 0)) << "the near sequence's output";
 }
 
+TEST_P(Offsets, ForwardReadsPagesFarOut) {
+  // Four pages whose last begins beyond the limit. K and V lie side by side in each row of them.
+  if (!fits(1)) GTEST_SKIP() << skip_;
+  constexpr int kPageSize = 16;
+  constexpr int kPages = 4;
+  constexpr int kLength = kPageSize * kPages;
+  constexpr int kKey = 20;  // in the second entry of the table
+  const std::int64_t page_stride = GetParam() / (kPages - 1) + 8;
+  const std::int64_t aligned_stride = page_stride / 8 * 8;
+  Sparse memory((kPages - 1) * aligned_stride + 2 * kPageSize * kDim);
+  Sparse q(kDim);
+  Sparse out(kDim);
+  const auto value = random_row(21);
+  q.put(0, spike(512));
+  const std::int64_t at = (kPages - 1) * aligned_stride + (kKey % kPageSize) * 2 * kDim;
+  memory.put(at, spike(64));
+  memory.put(at + kDim, value);
+  const std::array<std::int32_t, kPages> table = {0, kPages - 1, 1, 2};
+  const auto device_table = cuda::DeviceBuffer::of(Gpu::driver(), std::span<const std::int32_t>(table));
+  const Strides strides{aligned_stride, 2 * kDim, 0};
+  const ForwardArgs args{.q = {q.data(), {}},
+                         .k = {memory.data(), strides},
+                         .v = {static_cast<std::uint16_t*>(memory.data()) + kDim, strides},
+                         .out = {out.data(), {}},
+                         .batch = 1,
+                         .len_q = 1,
+                         .len_k = kLength,
+                         .heads_q = 1,
+                         .heads_kv = 1,
+                         .pages = {device_table.as<std::int32_t>(), kPages, kPageSize}};
+  Gpu::runtime().forward({.paged = true}).launch(stream(), args);
+  synchronize();
+  EXPECT_EQ(out.get(0), value);
+}
+
+TEST_P(Offsets, ForwardReadsAndWritesPackedRowsFarApart) {
+  // Two sequences of a packed tensor whose rows lie far apart: row · stride leaves 32 bits for all four tensors.
+  if (!fits(1)) GTEST_SKIP() << skip_;
+  constexpr int kLength = 128;
+  constexpr int kFirst = 100;  // rows of the first sequence
+  const std::int64_t row_stride = (GetParam() / (kLength - 1) + 8) / 8 * 8;
+  Sparse memory((kLength - 1) * row_stride + 4 * kDim);
+  const auto value = random_row(22);
+  const std::int64_t last = (kLength - 1) * row_stride;
+  memory.put(last, spike(512));
+  memory.put(last + kDim, spike(64));
+  memory.put(last + 2 * kDim, value);
+  const std::array<std::int32_t, 3> cu_seqlens = {0, kFirst, kLength};
+  const auto device_lengths = cuda::DeviceBuffer::of(Gpu::driver(), std::span<const std::int32_t>(cu_seqlens));
+  const auto part = [&](int index) { return static_cast<std::uint16_t*>(memory.data()) + index * kDim; };
+  const Strides strides{0, row_stride, 0};
+  const ForwardArgs args{.q = {part(0), strides},
+                         .k = {part(1), strides},
+                         .v = {part(2), strides},
+                         .out = {part(3), strides},
+                         .batch = 2,
+                         .len_q = kFirst,
+                         .len_k = kFirst,
+                         .heads_q = 1,
+                         .heads_kv = 1,
+                         .lengths = {.cu_seqlens_q = device_lengths.as<std::int32_t>(),
+                                     .cu_seqlens_k = device_lengths.as<std::int32_t>(),
+                                     .total_q = kLength}};
+  Gpu::runtime().forward({.ragged = true}).launch(stream(), args);
+  synchronize();
+  EXPECT_EQ(memory.get(last + 3 * kDim), value);
+}
+
+TEST_P(Offsets, ForwardReadsABiasFarOut) {
+  // The second sequence's bias lies beyond the limit and lets all but one key go.
+  if (!fits(1)) GTEST_SKIP() << skip_;
+  constexpr int kLength = 70;
+  constexpr int kKey = 33;
+  constexpr std::int64_t kTensor = kLength * kDim;
+  Sparse bias(GetParam() + 8 + kLength);
+  Sparse memory(2 * kTensor);
+  Sparse out(2 * kDim);
+  std::vector<std::uint16_t> row(kLength, to_bf16(-1000));
+  row[kKey] = 0;
+  bias.put(GetParam() + 8, row);
+  const auto value = random_row(23);
+  memory.put(kTensor + kKey * kDim, value);
+  const Strides keys{kTensor, kDim, 0};
+  const ForwardArgs args{.q = {memory.data(), {}},  // zeros: scores are the bias
+                         .k = {memory.data(), {}},
+                         .v = {memory.data(), keys},
+                         .out = {out.data(), {kDim, 0, 0}},
+                         .batch = 2,
+                         .len_q = 1,
+                         .len_k = kLength,
+                         .heads_q = 1,
+                         .heads_kv = 1,
+                         .bias = {bias.data(), {.batch = GetParam() + 8, .row = 0, .head = 0}}};
+  Gpu::runtime().forward({.bias = Bias::additive}).launch(stream(), args);
+  synchronize();
+  EXPECT_EQ(out.get(kDim), value);
+}
+
 }  // namespace
 }  // namespace kiln::test

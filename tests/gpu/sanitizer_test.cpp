@@ -15,6 +15,57 @@ TEST_P(ForwardSanitizer, IsCleanAndRight) {
   EXPECT_TRUE(call.matches_reference());
 }
 
+/// Each feature once or twice, with the others it meets in one kernel.
+std::vector<ForwardCase> feature_cases() {
+  return {
+      {.config = {.causal = true, .softcap = true, .alibi = true, .sinks = true},
+       .batch = 2,
+       .len_q = 140,
+       .len_k = 150,
+       .heads_q = 6,
+       .slopes_per_sequence = true},
+      {.config = {.dtype = DType::f16, .head_dim_qk = 64, .head_dim_v = 64, .bias = Bias::additive},
+       .len_q = 70,
+       .len_k = 131,
+       .bias = {.batch = true, .heads = false, .rows = true}},
+      {.config = {.head_dim_qk = 40, .head_dim_v = 40, .sinks = true, .bias = Bias::mask}, .len_q = 33, .len_k = 65},
+      {.config = {.causal = true, .ragged = true},
+       .batch = 4,
+       .len_q = 140,
+       .len_k = 90,
+       .heads_q = 6,
+       .layout = Layout::padded,
+       .sequences = {.cu_q = {0, 140, 140, 141, 160}, .cu_k = {0, 90, 91, 91, 160}, .total_q = 163}},
+      {.config =
+           {.dtype = DType::f16, .head_dim_qk = 64, .head_dim_v = 64, .causal = true, .ragged = true, .paged = true},
+       .batch = 3,
+       .len_q = 20,
+       .len_k = 150,
+       .heads_q = 8,
+       .sequences = {.cu_q = {0, 20, 21, 21}, .used_k = {150, 64, 0}, .total_q = 21},
+       .page_size = 5},
+      {.config = {.window = Window::fixed, .window_left = 30, .window_right = 2, .paged = true},
+       .batch = 2,
+       .len_q = 70,
+       .len_k = 90,
+       .page_size = 16},
+      {.config = {.dtype = DType::f32, .head_dim_qk = 72, .head_dim_v = 72, .causal = true},
+       .len_q = 70,
+       .len_k = 90,
+       .layout = Layout::padded},
+      {.config = {.dtype = DType::f32, .head_dim_qk = 32, .head_dim_v = 32, .ragged = true, .allow_tf32 = true},
+       .batch = 2,
+       .len_q = 70,
+       .len_k = 90,
+       .sequences = {.used_q = {3, 70}, .used_k = {90, 64}}},
+      {.config = {.head_dim_qk = 192, .head_dim_v = 128, .output_f32 = true}, .len_q = 70, .len_k = 90},
+      {.config = {.dtype = DType::f16, .head_dim_qk = 256, .head_dim_v = 256, .causal = true},
+       .len_q = 70,
+       .len_k = 70,
+       .lse_base2 = true},
+  };
+}
+
 std::vector<ForwardCase> forward_cases() {
   std::vector<ForwardCase> cases;
   const auto add = [&](int dim, const Mask& mask, int len_q, int len_k, Layout layout) {
@@ -35,6 +86,7 @@ std::vector<ForwardCase> forward_cases() {
   add(64, kMasks[3], 200, 300, Layout::bhsd);
   add(64, kMasks[0], 1, 1, Layout::padded);
   add(128, kMasks[0], 7, 0, Layout::bshd);
+  for (const ForwardCase& test : feature_cases()) cases.push_back(test);
   return cases;
 }
 

@@ -1,15 +1,18 @@
 #include "gpu/tensor.hpp"
 
 #include "gpu/gpu.hpp"
-#include "support/half.hpp"
+#include "support/element.hpp"
 #include "support/random.hpp"
 
 #include <algorithm>
+#include <array>
+#include <limits>
 
 namespace kiln::test {
 namespace {
 
 constexpr std::int64_t kGuard = 64;  // elements of NaN before and after
+constexpr float kGap = std::numeric_limits<float>::quiet_NaN();
 // Strides of dimensions of size 1 mean nothing, so the padded layout fills them with this.
 constexpr std::int64_t kGarbageStride = -1234567;
 
@@ -38,8 +41,8 @@ Strides strides_of(Layout layout, const Shape& shape) {
   return {};
 }
 
-std::int64_t begin_of(Layout layout, const Shape& shape) {
-  if (layout == Layout::padded) return kGuard + 8;
+std::int64_t begin_of(Layout layout, const Shape& shape, DType dtype) {
+  if (layout == Layout::padded) return kGuard + 16 / element_bytes(dtype);
   if (layout == Layout::packed) return kGuard + std::int64_t{shape.heads} * shape.dim;
   return kGuard;
 }
@@ -65,64 +68,80 @@ std::string_view to_string(Layout layout) {
 }
 
 Tensor::Tensor(DType dtype, Layout layout, const Shape& shape)
-    : dtype_(dtype),
-      shape_(shape),
-      strides_(strides_of(layout, shape)),
-      begin_(static_cast<std::size_t>(begin_of(layout, shape))) {
+    : dtype_(dtype), shape_(shape), strides_(strides_of(layout, shape)), begin_(begin_of(layout, shape, dtype)) {
   const std::int64_t last =
       reach(shape.batch, strides_.batch) + reach(shape.length, strides_.row) + reach(shape.heads, strides_.head);
-  host_.assign(begin_ + static_cast<std::size_t>(last + shape.dim + kGuard), kNan16);
+  const std::int64_t elements = begin_ + last + shape.dim + kGuard;
+  host_.resize(static_cast<std::size_t>(elements * element_bytes(dtype)));
+  for (std::int64_t at = 0; at < elements; ++at) store_element(dtype_, host_.data(), at, kGap);
   fill(0);
 }
+
+std::ptrdiff_t Tensor::byte_of(std::int64_t element) const { return (begin_ + element) * element_bytes(dtype_); }
+std::ptrdiff_t Tensor::row_bytes() const { return std::ptrdiff_t{shape_.dim} * element_bytes(dtype_); }
 
 template <class Visit>
 void Tensor::for_each_row(const Visit& visit) const {
   for (int b = 0; b < shape_.batch; ++b)
     for (int r = 0; r < shape_.length; ++r)
       for (int h = 0; h < shape_.heads; ++h)
-        visit(begin_ + static_cast<std::size_t>(b * strides_.batch * (shape_.batch > 1) +
-                                                r * strides_.row * (shape_.length > 1) +
-                                                h * strides_.head * (shape_.heads > 1)));
+        visit(b * strides_.batch * (shape_.batch > 1) + r * strides_.row * (shape_.length > 1) +
+              h * strides_.head * (shape_.heads > 1));
 }
 
 void Tensor::fill_random(std::uint64_t seed) {
-  for_each_row([&](std::size_t at) {
-    for (std::size_t c = 0; c < static_cast<std::size_t>(shape_.dim); ++c)
-      host_[at + c] = to_16(dtype_, normal(seed, at + c));
-  });
+  for_each_row([&](std::int64_t element) { fill_random_row(element, seed); });
+}
+
+void Tensor::fill_random_row(std::int64_t element, std::uint64_t seed) {
+  for (std::int64_t at = begin_ + element; at < begin_ + element + shape_.dim; ++at)
+    store_element(dtype_, host_.data(), at, normal(seed, static_cast<std::uint64_t>(at)));
 }
 
 void Tensor::fill(float value) {
-  for_each_row([&](std::size_t at) {
-    std::fill_n(host_.begin() + static_cast<std::ptrdiff_t>(at), shape_.dim, to_16(dtype_, value));
+  for_each_row([&](std::int64_t element) {
+    for (int c = 0; c < shape_.dim; ++c) store_element(dtype_, host_.data(), begin_ + element + c, value);
   });
 }
 
-std::uint16_t* Tensor::row(int batch, int row, int head) {
-  return host_.data() + begin_ + batch * strides_.batch + row * strides_.row + head * strides_.head;
+void Tensor::put(int batch, int row, int head, int column, float value) {
+  store_element(dtype_, host_.data(), begin_ + view().offset(batch, row, head) + column, value);
 }
 
-void Tensor::upload() { device_ = cuda::DeviceBuffer::of(Gpu::driver(), std::span<const std::uint16_t>(host_)); }
+float Tensor::get(int batch, int row, int head, int column) const {
+  return load_element(dtype_, host_.data(), begin_ + view().offset(batch, row, head) + column);
+}
 
-void Tensor::download() { device_.download(std::as_writable_bytes(std::span(host_))); }
+std::uint16_t* Tensor::row(int batch, int row, int head) {
+  return reinterpret_cast<std::uint16_t*>(host_.data() + byte_of(view().offset(batch, row, head)));
+}
 
-Input Tensor::input() const { return {device_.as<std::uint16_t>() + begin_, strides_}; }
-Output Tensor::output() const { return {device_.as<std::uint16_t>() + begin_, strides_}; }
+void Tensor::upload() {
+  if (device_.size_bytes() == 0) device_ = cuda::DeviceBuffer(Gpu::driver(), host_.size());
+  device_.upload(host_);
+}
 
-std::vector<std::uint16_t> Tensor::elements() const {
-  std::vector<std::uint16_t> out;
-  for_each_row([&](std::size_t at) {
-    const auto first = host_.begin() + static_cast<std::ptrdiff_t>(at);
-    out.insert(out.end(), first, first + shape_.dim);
+void Tensor::download() { device_.download(host_); }
+
+Input Tensor::input() const { return {device_.as<std::byte>() + byte_of(0), strides_}; }
+Output Tensor::output() const { return {device_.as<std::byte>() + byte_of(0), strides_}; }
+
+std::vector<std::byte> Tensor::elements() const {
+  std::vector<std::byte> out;
+  for_each_row([&](std::int64_t element) {
+    const auto first = host_.begin() + byte_of(element);
+    out.insert(out.end(), first, first + row_bytes());
   });
   return out;
 }
 
 bool Tensor::gaps_untouched() const {
   std::vector<bool> gap(host_.size(), true);
-  for_each_row([&](std::size_t at) { std::fill_n(gap.begin() + static_cast<std::ptrdiff_t>(at), shape_.dim, false); });
+  for_each_row([&](std::int64_t element) { std::fill_n(gap.begin() + byte_of(element), row_bytes(), false); });
+  std::array<std::byte, sizeof(float)> nan{};
+  store_element(dtype_, nan.data(), 0, kGap);
   for (std::size_t at = 0; at < host_.size(); ++at)
-    if (gap[at] && host_[at] != kNan16) return false;
+    if (gap[at] && host_[at] != nan[at % static_cast<std::size_t>(element_bytes(dtype_))]) return false;
   return true;
 }
 

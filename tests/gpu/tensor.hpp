@@ -27,7 +27,7 @@ struct Shape {
   int dim = 0;
 };
 
-/// A [batch, length, heads, dim] tensor of 16-bit elements in host memory and its twin on the GPU.
+/// A [batch, length, heads, dim] tensor in host memory and, from upload() on, its twin on the GPU.
 /// Whatever is no element of it — gaps, and some memory before and after — holds NaN.
 class Tensor {
  public:
@@ -35,33 +35,41 @@ class Tensor {
 
   /// Near-normal random elements.
   void fill_random(std::uint64_t seed);
+  /// The same of one row of one head, which begins `element` elements behind the first.
+  void fill_random_row(std::int64_t element, std::uint64_t seed);
   void fill(float value);
-  /// One row of one head.
+  void put(int batch, int row, int head, int column, float value);
+  [[nodiscard]] float get(int batch, int row, int head, int column) const;
+  /// One row of one head, of 16-bit elements.
   [[nodiscard]] std::uint16_t* row(int batch, int row, int head);
 
+  /// To where it was uploaded before, if it was.
   void upload();
   void download();
 
-  [[nodiscard]] View view() const { return {host_.data() + begin_, strides_}; }
+  [[nodiscard]] View view() const { return {host_.data() + byte_of(0), strides_}; }
   [[nodiscard]] Input input() const;
   [[nodiscard]] Output output() const;
   [[nodiscard]] const Strides& strides() const { return strides_; }
   [[nodiscard]] const Shape& shape() const { return shape_; }
 
-  /// The elements, [batch][length][heads][dim], and nothing else.
-  [[nodiscard]] std::vector<std::uint16_t> elements() const;
+  /// The elements' bytes, [batch][length][heads][dim], and nothing else.
+  [[nodiscard]] std::vector<std::byte> elements() const;
   /// Whether all that is no element still holds the NaN it was made with.
   [[nodiscard]] bool gaps_untouched() const;
 
  private:
   template <class Visit>
   void for_each_row(const Visit& visit) const;
+  /// Of an element counted from the first.
+  [[nodiscard]] std::ptrdiff_t byte_of(std::int64_t element) const;
+  [[nodiscard]] std::ptrdiff_t row_bytes() const;
 
   DType dtype_;
   Shape shape_;
   Strides strides_;
-  std::size_t begin_ = 0;
-  std::vector<std::uint16_t> host_;
+  std::int64_t begin_ = 0;
+  std::vector<std::byte> host_;
   cuda::DeviceBuffer device_;
 };
 
