@@ -91,7 +91,7 @@ struct OnlineSoftmax {
     float correction[kBlocks][kRowsPerLane];
     for_rows([&](i32 b, i32 r) {
       const float logit = sink(b, r);
-      const float before = m[b][r] * scale;
+      const float before = fmaxf(m[b][r] * scale, kBeforeKeys);  // finite, as a sink of −inf needs it
       m[b][r] = fmaxf(before, logit);
       correction[b][r] = ptx::ex2_approx_ftz_f32(before - m[b][r]);
       l[b][r] = l[b][r] * correction[b][r] + ptx::ex2_approx_ftz_f32(logit - m[b][r]);
