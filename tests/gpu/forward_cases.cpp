@@ -229,7 +229,7 @@ std::vector<ForwardCase> pairwise_cases() {
 }
 
 std::vector<ForwardCase> random_cases() {
-  constexpr int kPerKernel = 6;
+  constexpr int kPerKernel = 8;
   std::vector<ForwardCase> cases;
   std::uint64_t seed = kSeed * 1000;
   for (const KernelRequest& kernel : kernels_of(pairwise_cases()))
