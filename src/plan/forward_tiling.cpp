@@ -15,15 +15,11 @@ namespace {
 
 std::vector<Tiling> sixteen_bit_tilings(const AttentionConfig& config) {
   const int widest = std::max(config.head_dim_qk, config.head_dim_v);
-  const bool window = config.window != Window::none;
-  if (widest <= 32) return {{128, 64, 4, 2, 3}};
-  if (widest <= 56) return {{128, 48, 4, 2, 3}, {128, 64, 4, 2, 2}};  // Q in registers leaves fewer for S
   if (widest <= 64) return {{128, 64, 4, 2, 3}, {128, 64, 4, 2, 2}};
-  if (widest <= 112) return {{128, 64, 4, 2, 2}, {128, 64, 8, 2, 1}};
-  if (widest <= 128 && window) return {{128, 64, 8, 2, 1}};  // a second mask bound spills with four warps
   if (widest <= 128) return {{128, 64, 4, 2, 2}, {128, 64, 8, 2, 1}};
   std::vector<Tiling> tilings;
-  if (widest <= 144 || (config.head_dim_qk <= 192 && config.head_dim_v <= 128)) tilings = {{128, 32, 4, 2, 2}};
+  if (widest <= 144 || config.head_dim_v <= 128) tilings.push_back({128, 48, 4, 2, 2});
+  if (widest <= 160 || config.head_dim_v <= 128) tilings.push_back({128, 32, 4, 2, 2});
   // O of 32 rows no longer fits, or not twice an SM: eight warps of 16, with as many keys as shared memory holds.
   for (const int tile_n : {64, 48, 32}) tilings.push_back({128, tile_n, 8, 2, 1});
   tilings.push_back({64, 32, 4, 2, 1});  // 99 KB
@@ -59,7 +55,7 @@ std::vector<Tiling> all_forward_tilings(const KernelRequest& request) {
     int tile_m;
     int warps;
   };
-  constexpr int kMostDimOf32Rows = 144;
+  constexpr int kMostDimOf32Rows = 160;
   std::vector<Tiling> out;
   for (const auto& [tile_m, warps] : {Rows{64, 4}, Rows{128, 4}, Rows{128, 8}}) {
     if (tile_m / warps > 16 && request.config.head_dim_v > kMostDimOf32Rows) continue;
