@@ -13,9 +13,12 @@ namespace {
 // again less often where it isn't in registers; fewer leave shared memory for a second block, whose warps run while
 // those of the first wait.
 
-std::vector<Tiling> sixteen_bit_tilings(const AttentionConfig& config) {
+std::vector<Tiling> sixteen_bit_tilings(const AttentionConfig& config, int capability) {
   const int widest = std::max(config.head_dim_qk, config.head_dim_v);
   if (widest <= 64) return {{128, 64, 4, 2, 3}, {128, 64, 4, 2, 2}};
+  if (widest > 112 && widest <= 128 && (capability == 103 || capability == 110)) {
+    return {{128, 48, 4, 2, 2}};  // there 64 keys spill
+  }
   if (widest <= 128) return {{128, 64, 4, 2, 2}, {128, 64, 8, 2, 1}};
   std::vector<Tiling> tilings;
   if (widest <= 144 || config.head_dim_v <= 128) tilings.push_back({128, 48, 4, 2, 2});
@@ -47,7 +50,8 @@ std::vector<Tiling> turing_tilings(const AttentionConfig& config) {
 
 std::vector<Tiling> preferred_forward_tilings(const KernelRequest& request, int capability) {
   if (capability < 80) return turing_tilings(request.config);
-  return request.config.dtype == DType::f32 ? float_tilings(request.config) : sixteen_bit_tilings(request.config);
+  return request.config.dtype == DType::f32 ? float_tilings(request.config)
+                                            : sixteen_bit_tilings(request.config, capability);
 }
 
 std::vector<Tiling> all_forward_tilings(const KernelRequest& request) {
