@@ -69,10 +69,10 @@ using Scores = float[1][kScoreBlocks][kAccumulators];
 using Output = float[1][kOutputBlocks][kAccumulators];
 using Softmax = OnlineSoftmax<1>;
 
-/// Q stays in registers where they hold it beside S, O and some 96 others; else it is read again for each tile.
+/// Q stays in registers where they hold it beside S, O and some 110 others; else it is read again for each tile.
 inline constexpr i32 kTileRegisters =
     kAccumulators * (kScoreBlocks + kOutputBlocks) + 4 * k_steps(config::kHeadDimQk, config::kDType);
-inline constexpr bool kQInRegisters = kTileRegisters + 96 <= 255;
+inline constexpr bool kQInRegisters = kTileRegisters + 110 <= 255;
 using Queries = QueryRows<config::kHeadDimQk, 1, kQInRegisters>;
 
 /// What a block works on, and where it lies in memory.
