@@ -206,7 +206,7 @@ void check(const AttentionConfig& config, const ForwardArgs& args) {
   check_tensor("q", args.q.data, args.q.strides, query, false, element_bytes);
   check_tensor("k", args.k.data, args.k.strides, key, false, element_bytes);
   check_tensor("v", args.v.data, args.v.strides, key, false, element_bytes);
-  check_tensor("out", args.out.data, args.out.strides, query, true, element_bytes);
+  check_tensor("out", args.out.data, args.out.strides, query, true, config.output_f32 ? sizeof(float) : element_bytes);
   check_optional("lse", args.lse);
   check_softcap(config, args.softcap);
   check_feature("alibi_slopes", args.alibi_slopes, config.alibi, "alibi");

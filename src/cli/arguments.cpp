@@ -27,7 +27,7 @@ Arguments& add_command(CLI::App& app, Invocation& invocation, const char* name, 
 
 void add_kernel_options(CLI::App& command, KernelWords& words) {
   command.add_option("--kind", words.kind, "forward or decode")->capture_default_str();
-  command.add_option("--dtype", words.dtype, "bf16 or f16")->capture_default_str();
+  command.add_option("--dtype", words.dtype, "bf16, f16 or f32")->capture_default_str();
   command.add_option("--head-dim", words.head_dim, "128, or 192/128 for q and k / v")->capture_default_str();
   command.add_flag("--causal", words.causal, "a query sees only keys up to its own position");
   command.add_option("--align", words.align, "where the diagonal ends: bottom-right or top-left")
@@ -125,7 +125,7 @@ void add_bench(CLI::App& app, Invocation& invocation) {
   auto& arguments =
       add_command(app, invocation, "bench", "Measure forward in TFLOP/s and decode in GB/s", bench, command);
   command->add_option("--kind", arguments.kind, "forward, decode or both")->capture_default_str();
-  command->add_option("--dtype", arguments.dtype, "bf16 or f16")->capture_default_str();
+  command->add_option("--dtype", arguments.dtype, "bf16, f16 or f32")->capture_default_str();
   command->add_option("--head-dim", arguments.head_dim, "head dims")->capture_default_str();
   command->add_option("--lengths", arguments.lengths, "512,1k,… for forward; keys for decode");
   command->add_option("--mask", arguments.mask, "forward: full, causal or both")->capture_default_str();

@@ -13,20 +13,22 @@ namespace {
 // again less often where it isn't in registers; fewer leave shared memory for a second block, whose warps run while
 // those of the first wait.
 
-std::vector<Tiling> sixteen_bit_tilings(const AttentionConfig& config) {
+std::vector<Tiling> sixteen_bit_tilings(const AttentionConfig& config, int capability) {
   const int widest = std::max(config.head_dim_qk, config.head_dim_v);
-  const bool window = config.window != Window::none;
-  if (widest <= 32) return {{128, 64, 4, 2, 3}};
-  if (widest <= 56) return {{128, 48, 4, 2, 3}, {128, 64, 4, 2, 2}};  // Q in registers leaves fewer for S
-  if (widest <= 64) return {{128, 64, 4, 2, 3}, {128, 64, 4, 2, 2}};
-  if (widest <= 112) return {{128, 64, 4, 2, 2}, {128, 64, 8, 2, 1}};
-  if (widest <= 128 && window) return {{128, 64, 8, 2, 1}};  // a second mask bound spills with four warps
+  // What changes scores takes registers too: then two blocks instead of three.
+  const bool changes_scores = config.softcap || config.alibi || config.bias != Bias::none;
+  if (widest <= 64 && !changes_scores) return {{128, 64, 4, 2, 3}, {128, 64, 4, 2, 2}};
+  if (widest > 112 && widest <= 128 && (capability == 103 || capability == 110)) {
+    return {{128, 48, 4, 2, 2}};  // there 64 keys spill
+  }
   if (widest <= 128) return {{128, 64, 4, 2, 2}, {128, 64, 8, 2, 1}};
   std::vector<Tiling> tilings;
-  if (widest <= 144 || (config.head_dim_qk <= 192 && config.head_dim_v <= 128)) tilings = {{128, 32, 4, 2, 2}};
-  // O of 32 rows no longer fits, or not twice an SM. What is left of shared memory goes to long tiles rather than to
-  // a second place; without room for those, to two blocks, which fill each other's waits.
-  if (widest > 192) tilings.push_back({128, 128, 8, 1, 1});
+  // 32 rows still hold O, if one place for K and V leaves room for a second block.
+  if (widest <= 144 || (widest <= 192 && config.head_dim_v <= 128)) tilings.push_back({128, 64, 4, 1, 2});
+  if (widest <= 160 || (widest <= 192 && config.head_dim_v <= 128)) tilings.push_back({128, 48, 4, 1, 2});
+  // The same with 16 rows. Alone on an SM, one block of eight warps with long tiles does better; under a diagonal not,
+  // since its tiles hide more than they show.
+  if (widest > 192 && !config.causal) tilings.push_back({128, 128, 8, 1, 1});
   tilings.push_back({64, 64, 4, 1, 2});
   for (const int tile_n : {64, 48, 32}) tilings.push_back({128, tile_n, 8, 2, 1});
   tilings.push_back({64, 64, 4, 1, 1});  // 99 KB
@@ -38,8 +40,9 @@ std::vector<Tiling> sixteen_bit_tilings(const AttentionConfig& config) {
 std::vector<Tiling> float_tilings(const AttentionConfig& config) {
   const int widest = std::max(config.head_dim_qk, config.head_dim_v);
   if (widest <= 64) return {{128, 64, 4, 2, 2}, {128, 48, 4, 2, 2}, {128, 32, 4, 2, 2}, {128, 64, 8, 2, 1}};
-  if (widest <= 128) return {{128, 16, 4, 2, 2}, {128, 32, 8, 2, 1}, {128, 16, 8, 2, 1}};
-  return {{128, 32, 8, 2, 1}, {128, 16, 8, 2, 1}, {64, 32, 4, 2, 1}, {64, 16, 4, 2, 1}, {32, 16, 2, 2, 1}};
+  if (widest <= 128) return {{128, 32, 4, 1, 2}, {128, 16, 4, 2, 2}, {128, 32, 8, 2, 1}, {128, 16, 8, 2, 1}};
+  return {{128, 32, 8, 2, 1}, {128, 16, 8, 2, 1}, {64, 32, 4, 2, 1},
+          {64, 16, 4, 2, 1},  {64, 16, 4, 1, 1},  {32, 16, 2, 2, 1}};
 }
 
 /// Compute capability 7.5 copies with loads and stores, which only other warps can hide: many warps come before long
@@ -54,7 +57,8 @@ std::vector<Tiling> turing_tilings(const AttentionConfig& config) {
 
 std::vector<Tiling> preferred_forward_tilings(const KernelRequest& request, int capability) {
   if (capability < 80) return turing_tilings(request.config);
-  return request.config.dtype == DType::f32 ? float_tilings(request.config) : sixteen_bit_tilings(request.config);
+  return request.config.dtype == DType::f32 ? float_tilings(request.config)
+                                            : sixteen_bit_tilings(request.config, capability);
 }
 
 std::vector<Tiling> all_forward_tilings(const KernelRequest& request) {
@@ -62,13 +66,13 @@ std::vector<Tiling> all_forward_tilings(const KernelRequest& request) {
     int tile_m;
     int warps;
   };
-  constexpr int kMostDimOf32Rows = 144;
+  constexpr int kMostDimOf32Rows = 160;
   constexpr int kLeastDimOfOnePlace = 128;  // smaller ones have room for two
   const int widest = std::max(request.config.head_dim_qk, request.config.head_dim_v);
   std::vector<Tiling> out;
   for (const auto& [tile_m, warps] : {Rows{64, 4}, Rows{128, 4}, Rows{128, 8}}) {
     if (tile_m / warps > 16 && request.config.head_dim_v > kMostDimOf32Rows) continue;
-    for (const int tile_n : {32, 64, 96, 128}) {
+    for (const int tile_n : {32, 48, 64, 96, 128}) {
       for (const int stages : {1, 2, 3}) {
         if (stages == 1 && widest <= kLeastDimOfOnePlace) continue;
         for (const int ctas : {1, 2, 3}) out.push_back({tile_m, tile_n, warps, stages, ctas});

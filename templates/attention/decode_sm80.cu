@@ -68,7 +68,12 @@ static_assert(sizeof(Smem) == decode_smem_bytes(config::kDType, config::kHeadDim
 using Scores = float[1][kScoreBlocks][kAccumulators];
 using Output = float[1][kOutputBlocks][kAccumulators];
 using Softmax = OnlineSoftmax<1>;
-using Queries = QueryRows<config::kHeadDimQk, 1, true>;
+
+/// Q stays in registers where they hold it beside S, O and some 110 others; else it is read again for each tile.
+inline constexpr i32 kTileRegisters =
+    kAccumulators * (kScoreBlocks + kOutputBlocks) + 4 * k_steps(config::kHeadDimQk, config::kDType);
+inline constexpr bool kQInRegisters = kTileRegisters + 110 <= 255;
+using Queries = QueryRows<config::kHeadDimQk, 1, kQInRegisters>;
 
 /// What a block works on, and where it lies in memory.
 struct Tile {

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 
 namespace kiln {
@@ -23,6 +24,20 @@ constexpr std::array kCover = {
     AttentionConfig{DType::bf16, 64, 64, true, Alignment::bottom_right, Window::sliding},
 };
 
+// Of other head dims and types, each architecture compiles three, so that together they come to all.
+constexpr std::array kOthers = {
+    AttentionConfig{.dtype = DType::f16, .head_dim_qk = 80, .head_dim_v = 80, .causal = true},
+    AttentionConfig{.dtype = DType::f16, .head_dim_qk = 256, .head_dim_v = 256},
+    AttentionConfig{.dtype = DType::f32, .head_dim_qk = 128, .head_dim_v = 128, .causal = true},
+    AttentionConfig{.dtype = DType::f16, .head_dim_qk = 192, .head_dim_v = 128, .window = Window::sliding},
+    AttentionConfig{.dtype = DType::bf16, .head_dim_qk = 112, .head_dim_v = 112, .window = Window::sliding},
+    AttentionConfig{.dtype = DType::f32, .head_dim_qk = 64, .head_dim_v = 64, .window = Window::sliding},
+    AttentionConfig{.dtype = DType::f16, .head_dim_qk = 160, .head_dim_v = 160, .causal = true},
+    AttentionConfig{.dtype = DType::bf16, .head_dim_qk = 40, .head_dim_v = 40, .output_f32 = true},
+    AttentionConfig{.dtype = DType::f32, .head_dim_qk = 256, .head_dim_v = 256, .causal = true, .allow_tf32 = true},
+    AttentionConfig{.dtype = DType::bf16, .head_dim_qk = 192, .head_dim_v = 192, .causal = true},
+};
+
 Options jit_only() {
   Options options;
   options.cache_dir = std::filesystem::path();
@@ -33,26 +48,39 @@ class CompileCover : public testing::TestWithParam<int> {
  protected:
   static void SetUpTestSuite() { builder_ = new api::Builder(jit_only(), base::Logger(LogLevel::off, {})); }
   static void TearDownTestSuite() { delete std::exchange(builder_, nullptr); }
+
+  static void expect_healthy(const KernelRequest& request) {
+    const int capability = GetParam();
+    if (!plan::has_type(capability, request.config.dtype)) return;
+    const auto config = plan::plan(request, plan::reference_device(capability), plan::builtin_tuned_table(capability));
+    std::string log;
+    const auto entry = builder_->compile(config, &log);
+    const auto resources = jit::parse_log(log, entry.entry);
+    EXPECT_EQ(resources.spill_bytes(), 0) << entry.name << "\n" << log;
+    EXPECT_EQ(resources.stack_bytes, 0) << entry.name << "\n" << log;
+    EXPECT_TRUE(resources.warnings.empty()) << entry.name << "\n" << log;
+    EXPECT_GT(resources.registers, 0) << log;
+  }
+
   static inline api::Builder* builder_ = nullptr;
 };
 
 TEST_P(CompileCover, NoSpillsNoStackNoWarnings) {
   if (!builder_->compiler_file()) GTEST_SKIP() << "NVRTC was not found";
-  const int capability = GetParam();
-  const auto device = plan::reference_device(capability);
   for (const auto kind : {KernelKind::forward, KernelKind::decode}) {
-    for (const auto& attention : kCover) {
-      if (!plan::has_type(capability, attention.dtype)) continue;
-      const auto config =
-          plan::plan({.kind = kind, .config = attention}, device, plan::builtin_tuned_table(capability));
-      std::string log;
-      const auto entry = builder_->compile(config, &log);
-      const auto resources = jit::parse_log(log, entry.entry);
-      EXPECT_EQ(resources.spill_bytes(), 0) << entry.name << "\n" << log;
-      EXPECT_EQ(resources.stack_bytes, 0) << entry.name << "\n" << log;
-      EXPECT_TRUE(resources.warnings.empty()) << entry.name << "\n" << log;
-      EXPECT_GT(resources.registers, 0) << log;
-    }
+    for (const auto& attention : kCover) expect_healthy({kind, attention});
+  }
+}
+
+TEST_P(CompileCover, OtherHeadDimsAndTypesDoNotSpillEither) {
+  if (!builder_->compiler_file()) GTEST_SKIP() << "NVRTC was not found";
+  constexpr std::size_t kOfThem = 3;
+  const auto known = plan::known_capabilities();
+  const auto first = static_cast<std::size_t>(std::ranges::find(known, GetParam()) - known.begin()) * kOfThem;
+  for (std::size_t i = first; i < first + kOfThem; ++i) {
+    const auto& attention = kOthers[i % kOthers.size()];
+    expect_healthy({KernelKind::forward, attention});
+    if (attention.dtype != DType::f32) expect_healthy({KernelKind::decode, attention});
   }
 }
 

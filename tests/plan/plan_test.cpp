@@ -48,7 +48,39 @@ INSTANTIATE_TEST_SUITE_P(Architectures, ReasonedTiling,
                                          Expected{KernelKind::forward, 128, 86, {128, 64, 8, 2, 1}},
                                          Expected{KernelKind::forward, 128, 90, {128, 64, 4, 2, 2}},
                                          Expected{KernelKind::decode, 64, 80, {16, 64, 4, 4, 2}},
-                                         Expected{KernelKind::decode, 128, 90, {16, 64, 4, 3, 2}}));
+                                         Expected{KernelKind::decode, 128, 90, {16, 64, 4, 3, 2}},
+                                         Expected{KernelKind::decode, 256, 86, {16, 32, 2, 2, 1}},
+                                         Expected{KernelKind::decode, 256, 75, {16, 16, 1, 2, 1}}));
+
+INSTANTIATE_TEST_SUITE_P(HeadDims, ReasonedTiling,
+                         testing::Values(Expected{KernelKind::forward, 8, 90, {128, 64, 4, 2, 3}},
+                                         Expected{KernelKind::forward, 80, 80, {128, 64, 4, 2, 2}},
+                                         Expected{KernelKind::forward, 96, 90, {128, 64, 4, 2, 2}},
+                                         Expected{KernelKind::forward, 112, 90, {128, 64, 4, 2, 2}},
+                                         Expected{KernelKind::forward, 128, 103, {128, 48, 4, 2, 2}},
+                                         Expected{KernelKind::forward, 144, 90, {128, 64, 4, 1, 2}},
+                                         Expected{KernelKind::forward, 160, 80, {128, 48, 4, 1, 2}},
+                                         Expected{KernelKind::forward, 192, 80, {64, 64, 4, 1, 2}},
+                                         Expected{KernelKind::forward, 192, 86, {128, 32, 8, 2, 1}},
+                                         Expected{KernelKind::forward, 256, 80, {128, 48, 8, 2, 1}},
+                                         Expected{KernelKind::forward, 256, 86, {64, 64, 4, 1, 1}},
+                                         Expected{KernelKind::forward, 256, 90, {128, 128, 8, 1, 1}}));
+
+INSTANTIATE_TEST_SUITE_P(Float32, ReasonedTiling,
+                         testing::Values(Expected{KernelKind::forward, 64, 80, {128, 48, 4, 2, 2}, DType::f32},
+                                         Expected{KernelKind::forward, 64, 86, {128, 64, 8, 2, 1}, DType::f32},
+                                         Expected{KernelKind::forward, 64, 90, {128, 64, 4, 2, 2}, DType::f32},
+                                         Expected{KernelKind::forward, 128, 80, {128, 32, 8, 2, 1}, DType::f32},
+                                         Expected{KernelKind::forward, 128, 90, {128, 32, 4, 1, 2}, DType::f32},
+                                         Expected{KernelKind::forward, 256, 86, {64, 16, 4, 1, 1}, DType::f32},
+                                         Expected{KernelKind::forward, 256, 90, {128, 16, 8, 2, 1}, DType::f32}));
+
+INSTANTIATE_TEST_SUITE_P(Turing, ReasonedTiling,
+                         testing::Values(Expected{KernelKind::forward, 32, 75, {128, 64, 4, 2, 2}},
+                                         Expected{KernelKind::forward, 64, 75, {128, 64, 8, 2, 1}},
+                                         Expected{KernelKind::forward, 128, 75, {96, 32, 6, 2, 1}},
+                                         Expected{KernelKind::forward, 192, 75, {64, 16, 4, 2, 1}},
+                                         Expected{KernelKind::forward, 256, 75, {48, 16, 3, 2, 1}}));
 
 class EveryDevice : public testing::TestWithParam<int> {
  protected:
@@ -207,7 +239,7 @@ TEST(Names, TellConfigsApart) {
                    .causal = true,
                    .alignment = Alignment::top_left,
                    .window = Window::sliding};
-  EXPECT_EQ(name_of(plan(wanted, device, {})), "forward_f16_d128x64_causal_topleft_window_m128n64w8s2c1_sm90");
+  EXPECT_EQ(name_of(plan(wanted, device, {})), "forward_f16_d128x64_causal_topleft_window_m128n64w4s2c2_sm90");
   EXPECT_EQ(to_string(wanted.config), "f16 d128/64 causal window top-left");
 }
 
