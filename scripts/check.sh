@@ -41,7 +41,8 @@ check_lint() {
       grep -E '^(src|tests|bench)/.*\.cpp$' | sed "s|^|^$root/|; s|\$|\$|")
   fi
   if ((${#files[@]} > 0)); then
-    step clang-tidy run-clang-tidy-19 -quiet -j "$jobs" -p "$build" -warnings-as-errors='*' "${files[@]}"
+    step clang-tidy .venv/bin/run-clang-tidy.py -clang-tidy-binary .venv/bin/clang-tidy -quiet -j "$jobs" -p "$build" \
+      -warnings-as-errors='*' "${files[@]}"
   fi
 }
 

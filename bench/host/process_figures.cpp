@@ -15,7 +15,8 @@ namespace {
 class Child {
  public:
   Child(const Setup& setup, const std::string& arguments)
-      : command_(fmt::format("'{}' --child {}", setup.self.string(), arguments)), pipe_(popen(command_.c_str(), "r")) {
+      : command_(fmt::format("'{}' --child {}", setup.self.string(), arguments)),
+        pipe_(popen(command_.c_str(), "r")) {  // NOLINT(bugprone-command-processor): this program's own path
     if (pipe_ == nullptr) base::fail(ErrorCode::io, "can't start {}", command_);
   }
   ~Child() {

@@ -81,12 +81,12 @@ void summarize(const Common& common, const std::filesystem::path& folder, const 
   Sum all;
   double compile_ms = 0;
   for (const StoredFile& file : files) {
+    if (file.entry) compile_ms += file.entry->compile_ms;
     Sum& sum = by_target[file.entry ? file.entry->target : "damaged"];
     for (Sum* each : {&sum, &all}) {
       ++each->kernels;
       each->bytes += file.bytes;
     }
-    if (file.entry) compile_ms += file.entry->compile_ms;
   }
   if (common.json) {
     base::Json::Object targets;
