@@ -17,7 +17,7 @@ namespace {
 /// (queries, keys): around the tiles' sizes, primes, much longer on either side, and nothing at all.
 constexpr std::array<std::pair<int, int>, 20> kLengths = {{{1, 1},     {0, 5},     {5, 0},      {1, 64},    {1, 1025},
                                                            {16, 16},   {17, 15},   {31, 33},    {63, 64},   {65, 63},
-                                                           {113, 203}, {127, 128}, {128, 127},  {129, 129}, {203, 113},
+                                                           {113, 203}, {127, 128}, {128, 127},  {129, 129}, {203, 1023},
                                                            {3, 239},   {239, 799}, {1025, 257}, {16, 4099}, {799, 31}}};
 
 constexpr std::array kLayouts = {Layout::bshd, Layout::bhsd, Layout::packed, Layout::padded, Layout::broadcast};

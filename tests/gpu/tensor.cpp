@@ -11,7 +11,7 @@
 namespace kiln::test {
 namespace {
 
-constexpr std::int64_t kGuard = 64;  // elements of NaN before and after
+constexpr std::int64_t kGuard = 8192;  // elements of NaN before and after: more than a row of all heads
 constexpr float kGap = std::numeric_limits<float>::quiet_NaN();
 // Strides of dimensions of size 1 mean nothing, so the padded layout fills them with this.
 constexpr std::int64_t kGarbageStride = -1234567;

@@ -107,7 +107,7 @@ class Head {
       sum += p;
       if (p > 0) add_value(out, j, p);
     }
-    const bool has_tail = !c_.paged && a_.lengths.cu_seqlens_k == nullptr && len_k_ < a_.len_k;
+    const bool has_tail = !c_.paged && a_.lengths.cu_seqlens_k == nullptr && a_.len_k > 1;
     if (has(Mistake::value_tail_read) && has_tail) add_value(out, len_k_, 0);
     const DType type = output_type(c_);
     const std::int64_t place = query(a_.out.strides, i);

@@ -59,7 +59,7 @@ class OnHost : public ::testing::Test {
 
 constexpr int kParts = 10;
 
-/// The cases in parts, so that they run side by side.
+/// The cases in parts, so that they run side by side; KILN_SUITE_PARTS says how many of them do.
 class EveryCase : public OnHost, public ::testing::WithParamInterface<int> {};
 
 TEST_P(EveryCase, PassesInPlainLoops) {
@@ -83,7 +83,7 @@ TEST_P(EveryCase, OfTheSoakPassesInPlainLoops) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Parts, EveryCase, ::testing::Range(0, kParts));
+INSTANTIATE_TEST_SUITE_P(Parts, EveryCase, ::testing::Range(0, KILN_SUITE_PARTS));
 
 struct Named {
   Mistake mistake;
