@@ -4,6 +4,7 @@ The record holds a digest of everything that decides what runs on a GPU, so that
 """
 
 import argparse
+import collections
 import hashlib
 import json
 import pathlib
@@ -55,6 +56,11 @@ def outcomes(suite: dict) -> dict[str, list[str]]:
     return {how: sorted(names) for how, names in ended.items()}
 
 
+def by_test(names: list[str]) -> dict[str, int]:
+    """How many cases of each test: thousands of them differ in their parameters only."""
+    return dict(collections.Counter(re.sub(r"(\..*?)/.*", r"\1", name) for name in names))
+
+
 def driver_release() -> str:
     """The driver's own number, which its API does not tell."""
     if not shutil.which("nvidia-smi"):
@@ -75,14 +81,14 @@ def machine(doctor: dict) -> dict[str, str]:
 
 
 def write(arguments: argparse.Namespace, root: pathlib.Path) -> int:
-    tests = outcomes(json.loads(arguments.suite.read_text()))
+    ended = outcomes(json.loads(arguments.suite.read_text()))
     sanitized = dict.fromkeys(TOOLS, "not run") | dict(item.split("=", 1) for item in arguments.sanitizer)
     record = {
         "sources": source_digest(root),
         **machine(json.loads(arguments.doctor.read_text())),
         "sanitizer": sanitized,
-        "counts": {how: len(names) for how, names in tests.items()},
-        "tests": tests,
+        "counts": {how: len(names) for how, names in ended.items()},
+        "tests": {**ended, "passed": by_test(ended["passed"])},
     }
     (root / RECORD).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     counts = record["counts"]

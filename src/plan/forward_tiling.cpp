@@ -17,11 +17,11 @@ std::vector<Tiling> sixteen_bit_tilings(const AttentionConfig& config, int capab
   const int widest = std::max(config.head_dim_qk, config.head_dim_v);
   // What changes scores takes registers too: then two blocks instead of three.
   const bool changes_scores = config.softcap || config.alibi || config.bias != Bias::none;
-  if (widest <= 64 && !changes_scores) return {{128, 64, 4, 2, 3}, {128, 64, 4, 2, 2}};
+  if (widest <= 64 && !changes_scores) return {{128, 64, 4, 2, 3}, {128, 64, 4, 2, 2}, {128, 48, 4, 2, 2}};
   if (widest > 112 && widest <= 128 && (capability == 103 || capability == 110)) {
     return {{128, 48, 4, 2, 2}};  // there 64 keys spill
   }
-  if (widest <= 128) return {{128, 64, 4, 2, 2}, {128, 64, 8, 2, 1}};
+  if (widest <= 128) return {{128, 64, 4, 2, 2}, {128, 64, 8, 2, 1}, {128, 48, 8, 2, 1}};
   std::vector<Tiling> tilings;
   // 32 rows still hold O, if one place for K and V leaves room for a second block.
   if (widest <= 144 || (widest <= 192 && config.head_dim_v <= 128)) tilings.push_back({128, 64, 4, 1, 2});

@@ -66,7 +66,7 @@ class GpuRecord(unittest.TestCase):
 
     def test_says_what_ran_and_where(self):
         record = self.write(PASSED, SKIPPED)
-        self.assertEqual(record["tests"]["passed"], ["Forward.IsRight"])
+        self.assertEqual(record["tests"]["passed"], {"Forward.IsRight": 1})
         self.assertEqual(record["tests"]["skipped"], ["Forward.TwoDevices"])
         self.assertEqual(record["device"], "A GPU, sm_90")
         self.assertEqual(record["nvrtc"], "13.0, identity 65be…")
