@@ -183,15 +183,11 @@ std::string Builder::target_for(int capability) const {
 
 void Builder::fail_missing(const plan::KernelConfig& config, const Blueprint& plan) const {
   const auto& request = config.request;
-  const auto& attention = request.config;
   base::fail(ErrorCode::missing_kernel,
              "JIT is off and no kernel is kept for {} {} on {} (kernel id {:.16}…). Make it with: kiln precompile "
-             "--kind {} --dtype {} --head-dim {}/{}{} --align {}{} --arch {} -o FOLDER{}, and set KILN_PRECOMPILED_DIR",
-             plan::to_string(request.kind), to_string(attention), plan.target, plan.kernel_id,
-             plan::to_string(request.kind), plan::to_string(attention.dtype), attention.head_dim_qk,
-             attention.head_dim_v, attention.causal ? " --causal" : "",
-             attention.alignment == Alignment::top_left ? "top-left" : "bottom-right",
-             attention.window == Window::sliding ? " --window" : "", config.capability,
+             "{} --arch {} -o FOLDER{}, and set KILN_PRECOMPILED_DIR",
+             plan::to_string(request.kind), to_string(request.config), plan.target, plan.kernel_id,
+             plan::tool_options(request), config.capability,
              options_.template_dir ? " --template-dir " + options_.template_dir->string() : "");
 }
 

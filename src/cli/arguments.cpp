@@ -33,6 +33,9 @@ void add_kernel_options(CLI::App& command, KernelWords& words) {
   command.add_option("--align", words.align, "where the diagonal ends: bottom-right or top-left")
       ->capture_default_str();
   command.add_flag("--window", words.window, "a sliding window, its sides given with each call");
+  command.add_option("--fixed-window", words.fixed_window, "a window compiled in: keys left/right of the own, or open");
+  command.add_option("--with", words.with,
+                     "softcap, alibi, sinks, additive or mask (a bias), ragged, paged, output_f32, allow_tf32");
 }
 
 void add_arch_option(CLI::App& command, std::string& arch) {

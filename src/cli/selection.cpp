@@ -3,6 +3,7 @@
 #include "base/fail.hpp"
 #include "plan/device_info.hpp"
 #include "plan/names.hpp"
+#include "plan/tuned_table.hpp"
 
 #include <algorithm>
 #include <array>
@@ -39,6 +40,44 @@ Alignment parse_align(std::string word) {
   return plan::parse_alignment(word, "--align");
 }
 
+int parse_window_side(std::string_view word) {
+  constexpr int kMost = 1 << 30;
+  return word == "open" ? -1 : parse_int(word, "--fixed-window", 0, kMost);
+}
+
+void parse_window(const KernelWords& words, AttentionConfig& config) {
+  if (words.window) config.window = Window::sliding;
+  if (words.fixed_window.empty()) return;
+  const std::string_view sides = words.fixed_window;
+  const std::size_t slash = sides.find('/');
+  if (words.window || slash == std::string_view::npos) {
+    base::fail(ErrorCode::invalid_argument, "--fixed-window: \"{}\" {}", sides,
+               words.window ? "and --window exclude each other" : "is not of the form 1023/0 or 1023/open");
+  }
+  config.window = Window::fixed;
+  config.window_left = parse_window_side(sides.substr(0, slash));
+  config.window_right = parse_window_side(sides.substr(slash + 1));
+}
+
+void parse_with(std::string_view words, AttentionConfig& config) {
+  if (words.empty()) return;
+  for (const std::string& word : split_list(words)) {
+    const auto flags = plan::flag_names();
+    const auto flag = std::ranges::find(flags, word, &plan::FlagName::name);
+    if (flag != flags.end()) {
+      config.*flag->member = true;
+    } else if (word == plan::to_string(Bias::additive)) {
+      config.bias = Bias::additive;
+    } else if (word == plan::to_string(Bias::mask)) {
+      config.bias = Bias::mask;
+    } else {
+      std::vector<std::string_view> known = {plan::to_string(Bias::additive), plan::to_string(Bias::mask)};
+      for (const auto& each : flags) known.push_back(each.name);
+      base::fail(ErrorCode::invalid_argument, "--with: \"{}\" is not one of {}", word, fmt::join(known, ", "));
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<std::string> split_list(std::string_view words) {
@@ -52,16 +91,19 @@ std::vector<std::string> split_list(std::string_view words) {
 }
 
 std::vector<KernelRequest> parse_requests(const KernelWords& words) {
-  const Alignment alignment = parse_align(words.align);
-  const Window window = words.window ? Window::sliding : Window::none;
+  AttentionConfig config{.causal = words.causal, .alignment = parse_align(words.align)};
+  parse_window(words, config);
+  parse_with(words.with, config);
   std::set<KernelRequest> seen;
   std::vector<KernelRequest> requests;
   for (const std::string& kind : split_list(words.kind)) {
     for (const std::string& dtype : split_list(words.dtype)) {
       for (const std::string& head_dim : split_list(words.head_dim)) {
         const auto [qk, v] = parse_head_dims(head_dim);
-        const KernelRequest request{plan::parse_kind(kind, "--kind"),
-                                    {plan::parse_dtype(dtype, "--dtype"), qk, v, words.causal, alignment, window}};
+        config.dtype = plan::parse_dtype(dtype, "--dtype");
+        config.head_dim_qk = qk;
+        config.head_dim_v = v;
+        const KernelRequest request{plan::parse_kind(kind, "--kind"), config};
         if (seen.insert(request).second) requests.push_back(request);
       }
     }
@@ -75,6 +117,15 @@ KernelRequest parse_request(const KernelWords& words) {
     base::fail(ErrorCode::invalid_argument, "the options name {} kernels: this command takes one", requests.size());
   }
   return requests.front();
+}
+
+std::vector<KernelRequest> one_of_each_row(const std::vector<KernelRequest>& requests) {
+  std::vector<KernelRequest> rows;
+  for (const KernelRequest& request : requests) {
+    const auto known = [&](const KernelRequest& row) { return plan::TunedTable::same_row(row, request); };
+    if (std::ranges::none_of(rows, known)) rows.push_back(request);
+  }
+  return rows;
 }
 
 std::vector<int> parse_architectures(std::string_view words) {
@@ -122,16 +173,30 @@ int parse_length(std::string_view word, std::string_view option) {
 }
 
 std::vector<KernelRequest> shipped_requests() {
+  struct HeadDims {
+    int qk;
+    int v;
+  };
+  constexpr std::array kForwardDims = {HeadDims{64, 64}, HeadDims{96, 96}, HeadDims{128, 128}, HeadDims{192, 128},
+                                       HeadDims{256, 256}};
   std::vector<KernelRequest> requests;
-  for (const KernelKind kind : {KernelKind::forward, KernelKind::decode}) {
-    for (const DType dtype : {DType::f16, DType::bf16}) {
-      for (const int dim : {64, 128}) {
-        for (const Window window : {Window::none, Window::sliding}) {
-          requests.push_back({kind, {dtype, dim, dim, false, Alignment::bottom_right, window}});
-          // The one query of a decode call is the last token: causal hides nothing from it.
-          if (kind == KernelKind::decode) continue;
-          requests.push_back({kind, {dtype, dim, dim, true, Alignment::bottom_right, window}});
+  for (const DType dtype : {DType::f16, DType::bf16}) {
+    for (const Window window : {Window::none, Window::sliding}) {
+      for (const auto [qk, v] : kForwardDims) {
+        for (const bool causal : {false, true}) {
+          AttentionConfig config{
+              .dtype = dtype, .head_dim_qk = qk, .head_dim_v = v, .causal = causal, .window = window};
+          requests.push_back({KernelKind::forward, config});
+          config.ragged = true;
+          requests.push_back({KernelKind::forward, config});
+          config.paged = true;
+          requests.push_back({KernelKind::forward, config});
         }
+      }
+      // The one query of a decode call is the last token: causal hides nothing from it.
+      for (const int dim : {64, 128}) {
+        requests.push_back(
+            {KernelKind::decode, {.dtype = dtype, .head_dim_qk = dim, .head_dim_v = dim, .window = window}});
       }
     }
   }

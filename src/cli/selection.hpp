@@ -20,11 +20,15 @@ struct KernelWords {
   bool causal = false;
   std::string align = "bottom-right";
   bool window = false;
+  std::string fixed_window{};  ///< "1023/0", "open" for a side without end; empty: none
+  std::string with{};          ///< other members of the config: "softcap,ragged,additive"
 };
 
 std::vector<KernelRequest> parse_requests(const KernelWords& words);
 /// As above, where exactly one is wanted.
 KernelRequest parse_request(const KernelWords& words);
+/// The first of those that share a row of a tuned table.
+std::vector<KernelRequest> one_of_each_row(const std::vector<KernelRequest>& requests);
 /// "80,90", "sm_90" or "all"; each one must be known.
 std::vector<int> parse_architectures(std::string_view words);
 /// "128x64,8,2,1": tile rows × keys, warps, stages, blocks an SM.

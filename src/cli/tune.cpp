@@ -159,7 +159,7 @@ class StepProgress {
 }  // namespace
 
 ExitCode tune(const Common& common, const TuneArguments& arguments) {
-  const auto requests = arguments.all ? shipped_requests() : parse_requests(arguments.kernel);
+  const auto requests = arguments.all ? one_of_each_row(shipped_requests()) : parse_requests(arguments.kernel);
   std::vector<std::vector<tune::Problem>> problems;
   for (const KernelRequest& request : requests) problems.push_back(problems_for(request, arguments));
 

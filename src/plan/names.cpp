@@ -2,6 +2,8 @@
 
 #include "base/fail.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <vector>
@@ -67,6 +69,26 @@ Alignment parse_alignment(std::string_view name, std::string_view where) {
 }
 Window parse_window(std::string_view name, std::string_view where) { return parse_name(kWindows, name, where); }
 Bias parse_bias(std::string_view name, std::string_view where) { return parse_name(kBiases, name, where); }
+
+std::string tool_options(const KernelRequest& request) {
+  const auto& config = request.config;
+  std::string text = fmt::format("--kind {} --dtype {} --head-dim {}/{}", to_string(request.kind),
+                                 to_string(config.dtype), config.head_dim_qk, config.head_dim_v);
+  if (config.causal) text += " --causal";
+  if (config.alignment == Alignment::top_left) text += " --align top-left";
+  if (config.window == Window::sliding) text += " --window";
+  const auto side = [](int keys) { return keys < 0 ? "open" : fmt::format("{}", keys); };
+  if (config.window == Window::fixed) {
+    text += fmt::format(" --fixed-window {}/{}", side(config.window_left), side(config.window_right));
+  }
+  std::vector<std::string_view> with;
+  for (const auto& flag : kFlags) {
+    if (config.*flag.member && flag.member != &AttentionConfig::causal) with.push_back(flag.name);
+  }
+  if (config.bias != Bias::none) with.push_back(to_string(config.bias));
+  if (!with.empty()) text += fmt::format(" --with {}", fmt::join(with, ","));
+  return text;
+}
 
 KernelRequest request_from_json(const base::Json& json, std::span<const std::string_view> also) {
   std::vector<std::string_view> known = {"kind",      "dtype",  "head_dim",    "head_dim_qk",  "head_dim_v",

@@ -4,6 +4,7 @@
 
 #include <kiln/runtime.hpp>
 
+#include <string>
 #include <string_view>
 
 namespace kiln::plan {
@@ -28,6 +29,9 @@ struct FlagName {
   std::string_view name;
 };
 std::span<const FlagName> flag_names();
+
+/// The options by which the tool names a request: "--kind forward --dtype bf16 --head-dim 128/128 --causal …".
+std::string tool_options(const KernelRequest& request);
 
 /// {"kind": "forward", "dtype": "bf16", "head_dim": 128, "causal": true, …}. Absent members keep their
 /// defaults; "head_dim" sets both dims. `also` names members that the caller reads itself.

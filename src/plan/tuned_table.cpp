@@ -12,10 +12,16 @@
 namespace kiln::plan {
 namespace {
 
-/// Requests that want the same tiling share a row: where the diagonal stands does not matter.
+/// Requests that want the same tiling share a row: where the diagonal stands does not matter, nor which of the 16-bit
+/// types it is, nor what only the beginning or the end of a block sees.
 KernelRequest bucket(const KernelRequest& request) {
   auto out = canonical(request);
-  out.config.alignment = Alignment::bottom_right;
+  auto& config = out.config;
+  config.alignment = Alignment::bottom_right;
+  if (config.dtype == DType::f16) config.dtype = DType::bf16;
+  if (config.window == Window::fixed) config.window = Window::sliding;
+  config.window_left = config.window_right = -1;
+  config.sinks = config.ragged = config.paged = config.output_f32 = false;
   return out;
 }
 
@@ -74,7 +80,7 @@ std::string file_name(int capability) { return fmt::format("sm_{}.json", capabil
 int template_version(KernelKind kind) {
   switch (kind) {
     case KernelKind::forward:
-      return 2;
+      return 3;
     case KernelKind::decode:
       return 1;
   }
@@ -96,6 +102,8 @@ std::string TunedTable::dump() const {
   for (const auto& [key, row] : rows_) rows.push_back(row_to_json(row));
   return base::Json(base::Json::Object{{"capability", capability}, {"rows", std::move(rows)}}).dump() + "\n";
 }
+
+bool TunedTable::same_row(const KernelRequest& a, const KernelRequest& b) { return bucket(a) == bucket(b); }
 
 std::optional<Tiling> TunedTable::find(const KernelRequest& request, const DeviceInfo& device) const {
   const auto found = rows_.find({device.name, bucket(request)});

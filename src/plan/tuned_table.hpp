@@ -35,6 +35,8 @@ class TunedTable {
   static TunedTable parse(std::string_view json, std::string_view origin);
   [[nodiscard]] std::string dump() const;
 
+  /// Requests that differ only in what doesn't move the best tiling are one to the table.
+  static bool same_row(const KernelRequest& a, const KernelRequest& b);
   /// The row for this device and the current template version.
   [[nodiscard]] std::optional<Tiling> find(const KernelRequest& request, const DeviceInfo& device) const;
   /// Adds or replaces.

@@ -2,6 +2,7 @@
 
 #include "base/fail.hpp"
 #include "plan/kernel_config.hpp"
+#include "plan/names.hpp"
 
 #include <fmt/format.h>
 
@@ -19,6 +20,20 @@ void require_between(const char* name, int value, int least, int most) {
   }
 }
 
+/// What no problem is made for: such kernels have the GPU suite.
+void refuse_features(const AttentionConfig& config) {
+  for (const auto& flag : plan::flag_names()) {
+    if (config.*flag.member && flag.member != &AttentionConfig::causal) {
+      base::fail(ErrorCode::unsupported, "{} is not supported here: problems are made and checked without it",
+                 flag.name);
+    }
+  }
+  if (config.bias != Bias::none || config.window == Window::fixed) {
+    base::fail(ErrorCode::unsupported, "{} is not supported here: problems are made and checked without it",
+               config.bias != Bias::none ? "a bias" : "a fixed window");
+  }
+}
+
 }  // namespace
 
 std::size_t Problem::q_elements() const { return elements(batch, len_q, heads_q, request.config.head_dim_qk); }
@@ -33,6 +48,7 @@ void validate(const Problem& problem) {
     base::fail(ErrorCode::unsupported,
                "dtype f32 is not supported here: problems are made and checked in f16 and bf16");
   }
+  refuse_features(problem.request.config);
   require_between("batch", problem.batch, 1, 1 << 16);
   require_between("len_q", problem.len_q, 1, kMostTokens);
   require_between("len_k", problem.len_k, 1, kMostTokens);

@@ -69,7 +69,7 @@ KILN_DEVICE void multiply_qk(float (&s)[kBlocks][kScoreBlocks][kAccumulators],
       for (i32 i = 0; i < kAccumulators; ++i) s[b][n][i] = 0;
     }
   }
-#pragma unroll(kInRegisters || kBlocks == 1 ? kSteps : kStepsInARow)
+#pragma unroll(kInRegisters || kBlocks == 1 ? kSteps : min(kStepsInARow, ceil_div(kSteps, 2)))
   for (i32 step = 0; step < kSteps; ++step) {
     u32 a[kBlocks][4];
     q.get(step, a);

@@ -1,5 +1,6 @@
 #include "cli/selection.hpp"
 #include "cli/shape.hpp"
+#include "plan/names.hpp"
 #include "support/expect_error.hpp"
 
 #include <gmock/gmock.h>
@@ -68,10 +69,34 @@ TEST(Shapes, OneWordHoldsThemAll) {
   EXPECT_EQ(problem.heads_kv, 8);
 }
 
-TEST(Shapes, UsualOnesAreValidForEveryShippedKernel) {
-  for (const KernelRequest& request : shipped_requests()) {
+TEST(Shapes, UsualOnesAreValidForAKernelOfEveryRow) {
+  for (const KernelRequest& request : one_of_each_row(shipped_requests())) {
     for (const tune::Problem& problem : usual_problems(request)) EXPECT_NO_THROW(tune::validate(problem));
   }
+}
+
+TEST(KernelWords, ToolOptionsNameTheSameRequest) {
+  AttentionConfig config{.dtype = DType::f16,
+                         .head_dim_qk = 192,
+                         .causal = true,
+                         .alignment = Alignment::top_left,
+                         .window = Window::fixed,
+                         .window_left = 1023,
+                         .softcap = true,
+                         .sinks = true,
+                         .bias = Bias::mask,
+                         .ragged = true,
+                         .output_f32 = true};
+  EXPECT_EQ(plan::tool_options({KernelKind::forward, config}),
+            "--kind forward --dtype f16 --head-dim 192/128 --causal --align top-left --fixed-window 1023/open --with "
+            "softcap,sinks,ragged,output_f32,mask");
+  EXPECT_EQ(parse_requests({.dtype = "f16",
+                            .head_dim = "192/128",
+                            .causal = true,
+                            .align = "top-left",
+                            .fixed_window = "1023/open",
+                            .with = "softcap,sinks,ragged,output_f32,mask"}),
+            (std::vector{KernelRequest{KernelKind::forward, config}}));
 }
 
 TEST(Shipped, EachKernelOnce) {
@@ -97,6 +122,12 @@ INSTANTIATE_TEST_SUITE_P(
         BadWord{"kind", [] { parse_requests({.kind = "backward"}); },
                 "--kind: \"backward\" is not one of forward, decode"},
         BadWord{"dtype", [] { parse_requests({.dtype = "fp8"}); }, "--dtype: \"fp8\""},
+        BadWord{"with", [] { parse_requests({.with = "softcap,sink"}); },
+                "--with: \"sink\" is not one of additive, mask, causal, softcap"},
+        BadWord{"fixed_window", [] { parse_requests({.fixed_window = "7"}); },
+                "--fixed-window: \"7\" is not of the form"},
+        BadWord{"fixed_window_side", [] { parse_requests({.fixed_window = "7/-1"}); }, "--fixed-window: \"-1\""},
+        BadWord{"two_windows", [] { parse_requests({.window = true, .fixed_window = "7/0"}); }, "exclude each other"},
         BadWord{"empty_in_list", [] { parse_requests({.dtype = "bf16,"}); }, "--dtype: \"\""},
         BadWord{"head_dim", [] { parse_requests({.head_dim = "12x"}); }, "--head-dim: \"12x\" is not a whole number"},
         BadWord{"head_dim_zero", [] { parse_requests({.head_dim = "0"}); }, "from 1 to"},
