@@ -17,6 +17,9 @@ std::vector<Tiling> sixteen_bit_tilings(const AttentionConfig& config, int capab
   const int widest = std::max(config.head_dim_qk, config.head_dim_v);
   // What changes scores takes registers too: then two blocks instead of three.
   const bool changes_scores = config.softcap || config.alibi || config.bias != Bias::none;
+  if (widest <= 64 && config.paged && capability >= 100 && capability < 120) {
+    return {{128, 48, 4, 2, 3}};  // there 64 keys and the addresses of pages spill
+  }
   if (widest <= 64 && !changes_scores) return {{128, 64, 4, 2, 3}, {128, 64, 4, 2, 2}, {128, 48, 4, 2, 2}};
   if (widest > 112 && widest <= 128 && (capability == 103 || capability == 110)) {
     return {{128, 48, 4, 2, 2}};  // there 64 keys spill

@@ -66,6 +66,18 @@ INSTANTIATE_TEST_SUITE_P(HeadDims, ReasonedTiling,
                                          Expected{KernelKind::forward, 256, 86, {64, 64, 4, 1, 1}},
                                          Expected{KernelKind::forward, 256, 90, {128, 128, 8, 1, 1}}));
 
+TEST(ReasonedTilings, FeaturesThatTakeRegistersGetSmallerTiles) {
+  auto wanted = request(KernelKind::forward, 64);
+  EXPECT_EQ(reasoned_tiling(wanted, reference_device(90)), (Tiling{128, 64, 4, 2, 3}));
+  wanted.config.alibi = true;
+  EXPECT_EQ(reasoned_tiling(wanted, reference_device(90)), (Tiling{128, 64, 4, 2, 2}));
+  wanted.config.alibi = false;
+  wanted.config.paged = true;
+  EXPECT_EQ(reasoned_tiling(wanted, reference_device(90)), (Tiling{128, 64, 4, 2, 3}));
+  EXPECT_EQ(reasoned_tiling(wanted, reference_device(100)), (Tiling{128, 48, 4, 2, 3}));
+  EXPECT_EQ(reasoned_tiling(wanted, reference_device(86)), (Tiling{128, 48, 4, 2, 2})) << "its shared memory is short";
+}
+
 INSTANTIATE_TEST_SUITE_P(Float32, ReasonedTiling,
                          testing::Values(Expected{KernelKind::forward, 64, 80, {128, 48, 4, 2, 2}, DType::f32},
                                          Expected{KernelKind::forward, 64, 86, {128, 64, 8, 2, 1}, DType::f32},
