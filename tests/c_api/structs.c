@@ -136,14 +136,15 @@ static void values_of_no_enumeration(const kiln_runtime* runtime) {
   static const struct {
     size_t offset;
     const char* says;
-  } rows[] = {{offsetof(kiln_attention_config, dtype), "dtype is -1: it must be 0 (KILN_F16), 1 (KILN_BF16) or 2 (KILN_F32)"},
-              {offsetof(kiln_attention_config, causal), "causal is -1"},
-              {offsetof(kiln_attention_config, alignment), "alignment is -1: it must be 0 (KILN_BOTTOM_RIGHT)"},
-              {offsetof(kiln_attention_config, window), "window is -1: it must be 0 (KILN_WINDOW_NONE)"},
-              {offsetof(kiln_attention_config, softcap), "softcap is -1"},
-              {offsetof(kiln_attention_config, bias), "bias is -1: it must be 0 (KILN_BIAS_NONE)"},
-              {offsetof(kiln_attention_config, ragged), "ragged is -1"},
-              {offsetof(kiln_attention_config, allow_tf32), "allow_tf32 is -1"}};
+  } rows[] = {
+      {offsetof(kiln_attention_config, dtype), "dtype is -1: it must be 0 (KILN_F16), 1 (KILN_BF16) or 2 (KILN_F32)"},
+      {offsetof(kiln_attention_config, causal), "causal is -1"},
+      {offsetof(kiln_attention_config, alignment), "alignment is -1: it must be 0 (KILN_BOTTOM_RIGHT)"},
+      {offsetof(kiln_attention_config, window), "window is -1: it must be 0 (KILN_WINDOW_NONE)"},
+      {offsetof(kiln_attention_config, softcap), "softcap is -1"},
+      {offsetof(kiln_attention_config, bias), "bias is -1: it must be 0 (KILN_BIAS_NONE)"},
+      {offsetof(kiln_attention_config, ragged), "ragged is -1"},
+      {offsetof(kiln_attention_config, allow_tf32), "allow_tf32 is -1"}};
   const int32_t bad_value = -1;
   const kiln_attention_config config = kiln_attention_config_init();
   kiln_forward_kernel* kernel = NULL;
