@@ -43,6 +43,7 @@ struct Truth {
   Score score;
   Sees sees;
   std::vector<double> sinks{};
+  double scale = kScale;
 };
 
 ReferenceRow row_of(const Truth& truth, Tensor& q, Tensor& k, Tensor& v, int b, int head, int i) {
@@ -91,7 +92,7 @@ void expect_right(const KernelFacts& kernel, const Truth& truth, kiln::device::F
   params.heads_q = truth.heads.q;
   params.heads_kv = truth.heads.kv;
   params.group = truth.heads.group();
-  params.scale_log2 = static_cast<float>(kScale * std::numbers::log2e);
+  params.scale_log2 = static_cast<float>(truth.scale * std::numbers::log2e);
   if (params.lse_unit == 0) params.lse_unit = std::numbers::ln2_v<float>;
   const auto schedule =
       kiln::device::forward_schedule({.batch = batch,
@@ -309,7 +310,7 @@ TEST(ForwardFeatures, AdditiveBias) {
 
 /// A mask of keys alone, with a fixed window, sinks, keys in pages that all sequences share, and one place for K and V.
 /// Returns the output's bits.
-std::vector<std::uint16_t> check_mask_of_keys() {
+std::vector<std::uint16_t> check_mask_of_keys(double scale = kScale, bool second_sees_keys = true) {
   constexpr Heads kHeads{2, 2};
   constexpr int kQueries = 70;
   constexpr int kKeys = 90;
@@ -327,6 +328,7 @@ std::vector<std::uint16_t> check_mask_of_keys() {
   const std::vector<int> table = {2, 0, 1, 1, 1, 2};
   std::vector<unsigned char> mask(2 * kKeys);
   for (unsigned char& visible : mask) visible = random() % 4 == 0 ? 2 : 0;  // any byte but 0 shows the key
+  if (!second_sees_keys) std::fill(mask.begin() + kKeys, mask.end(), static_cast<unsigned char>(0));
   const std::vector<float> sinks = {0.5F, -INFINITY};
   const Truth truth{
       .len_q = {kQueries, kQueries},
@@ -334,12 +336,13 @@ std::vector<std::uint16_t> check_mask_of_keys() {
       .heads = kHeads,
       .q_at = [](int b, int i) { return std::pair{b, i}; },
       .k_at = [&](int b, int j) { return std::pair{table[static_cast<std::size_t>(3 * b + j / kPage)], j % kPage}; },
-      .score = [](int, int, int, int, double dot) { return kScale * dot; },
+      .score = [scale](int, int, int, int, double dot) { return scale * dot; },
       .sees =
           [&](int b, int, int i, int j) {
             return j >= i + kKeys - kQueries - 20 && mask[static_cast<std::size_t>(b * kKeys + j)] != 0;
           },
-      .sinks = {sinks.begin(), sinks.end()}};
+      .sinks = {sinks.begin(), sinks.end()},
+      .scale = scale};
   std::vector<float> lse(2 * kHeads.q * kQueries, NAN);
   expect_right(forward_bf16_d64_mask, truth,
                {.page_table = table.data(),
@@ -355,6 +358,9 @@ std::vector<std::uint16_t> check_mask_of_keys() {
 }
 
 TEST(ForwardFeatures, MaskOfKeys) { check_mask_of_keys(); }
+
+/// The running maximum's start times such a scale is no longer finite.
+TEST(ForwardFeatures, SinksOfRowsThatSeeNoKeyUnderALargeScale) { check_mask_of_keys(2, false); }
 
 }  // namespace
 
