@@ -105,10 +105,10 @@ void check_feature_stride(const char* name, std::int64_t stride) {
 }
 
 void check_softcap(const AttentionConfig& config, float cap) {
-  if (config.softcap ? !(cap > 0 && std::isfinite(cap)) : cap != 0) {
-    base::fail(ErrorCode::invalid_argument, "softcap is {}: it must be {}", cap,
-               config.softcap ? "finite and more than 0" : "0, since the kernel's config has softcap off");
-  }
+  const bool good = config.softcap ? cap > 0 && std::isfinite(cap) : cap == 0;
+  if (good) return;
+  base::fail(ErrorCode::invalid_argument, "softcap is {}: it must be {}", cap,
+             config.softcap ? "finite and more than 0" : "0, since the kernel's config has softcap off");
 }
 
 void check_bias(const AttentionConfig& config, const ForwardArgs& args) {
