@@ -27,7 +27,8 @@ struct Found {
 };
 
 const Found& found() {
-  static const Found it;
+  // Never destroyed: what a driver keeps for a thread is gone before what a process keeps.
+  static const Found& it = *new Found;  // NOLINT(cppcoreguidelines-owning-memory)
   return it;
 }
 
