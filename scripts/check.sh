@@ -47,7 +47,8 @@ check_lint() {
 }
 
 # sanitized PRESET LABELS TARGET...: builds targets in build/PRESET and runs the tests with these labels, less the cover
-# that only makes NVRTC compile once more what the other tests have compiled.
+# that only makes NVRTC compile once more what the other tests have compiled, and less the suite's finding of planted
+# mistakes, which says nothing of memory or threads.
 sanitized() {
   local preset=$1 labels=$2
   local -a fixed_addresses=()
@@ -59,7 +60,7 @@ sanitized() {
   step "$preset-configure" configure "build/$preset" --preset "$preset" -DKILN_BUILD_BENCH=OFF
   step "$preset-build" cmake --build "build/$preset" -j "$jobs" --target "$@"
   step "$preset-tests" "${fixed_addresses[@]}" ctest --test-dir "build/$preset" -j "$jobs" --output-on-failure \
-    --no-tests=error -L "$labels" -LE '^(gpu|kernels)$'
+    --no-tests=error -L "$labels" -LE '^(gpu|kernels)$' -E '^Mistakes/'
   grep 'tests passed' "$step_logs/$preset-tests.log"
 }
 
