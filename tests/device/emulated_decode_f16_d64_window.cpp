@@ -3,31 +3,14 @@
 
 namespace kiln::config {
 
-inline constexpr bool kAlibi = false;
-inline constexpr bool kAlignTopLeft = false;
-inline constexpr bool kAllowTf32 = false;
-inline constexpr bool kBiasAdditive = false;
-inline constexpr bool kBiasMask = false;
 inline constexpr int kCapability = 80;
 inline constexpr bool kCausal = false;
-inline constexpr int kCtasPerSm = 1;
 inline constexpr device::DType kDType = device::DType::f16;
-inline constexpr bool kFixedWindow = false;
 inline constexpr int kHeadDimQk = 64;
 inline constexpr int kHeadDimV = 64;
-inline constexpr bool kOutputF32 = false;
-inline constexpr bool kPaged = false;
-inline constexpr bool kRagged = false;
-inline constexpr bool kSinks = false;
 inline constexpr bool kSlidingWindow = true;
 inline constexpr int kSmemBytes = 34816;
-inline constexpr bool kSoftcap = false;
-inline constexpr int kStages = 2;
-inline constexpr int kTileM = 16;
-inline constexpr int kTileN = 64;
 inline constexpr int kWarps = 2;
-inline constexpr int kWindowLeft = -1;
-inline constexpr int kWindowRight = -1;
 
 }  // namespace kiln::config
 

@@ -4,30 +4,16 @@
 namespace kiln::config {
 
 inline constexpr bool kAlibi = true;
-inline constexpr bool kAlignTopLeft = false;
-inline constexpr bool kAllowTf32 = false;
-inline constexpr bool kBiasAdditive = false;
-inline constexpr bool kBiasMask = false;
 inline constexpr int kCapability = 80;
-inline constexpr bool kCausal = true;
-inline constexpr int kCtasPerSm = 1;
-inline constexpr device::DType kDType = device::DType::bf16;
-inline constexpr bool kFixedWindow = false;
 inline constexpr int kHeadDimQk = 64;
 inline constexpr int kHeadDimV = 64;
-inline constexpr bool kOutputF32 = false;
-inline constexpr bool kPaged = false;
 inline constexpr bool kRagged = true;
 inline constexpr bool kSinks = true;
-inline constexpr bool kSlidingWindow = false;
 inline constexpr int kSmemBytes = 24704;
 inline constexpr bool kSoftcap = true;
-inline constexpr int kStages = 2;
 inline constexpr int kTileM = 64;
 inline constexpr int kTileN = 32;
 inline constexpr int kWarps = 4;
-inline constexpr int kWindowLeft = -1;
-inline constexpr int kWindowRight = -1;
 
 }  // namespace kiln::config
 

@@ -2,7 +2,7 @@
 //
 //   #define EMULATED forward_f16_d64       (a name of its own)
 //   #include "device/emulator/kernel_begin.hpp"
-//   namespace kiln::config { … }
+//   namespace kiln::config { … }           (what differs from default_config.cuh)
 //   #include "device/emulator/kernel_forward.hpp"
 #pragma once
 

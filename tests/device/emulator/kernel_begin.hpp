@@ -11,11 +11,15 @@
 #include <stdexcept>
 
 #define kiln EMULATED
-// The stand-in config is read once under another name and so passed over where the template asks for it.
+// The stand-in config is read once under another name and so passed over where the template asks for it. What a
+// kernel's own config declares hides what it takes from there.
 #include "device/base.cuh"
-#define config unused_defaults
+#define config config_defaults
 #include "default_config.cuh"
 #undef config
+namespace kiln::config {
+using namespace config_defaults;
+}
 #define kiln_forward EMULATED_JOIN(EMULATED, _entry)
 #define kiln_decode EMULATED_JOIN(EMULATED, _entry)
 #define EMULATED_JOIN(a, b) EMULATED_JOIN_NOW(a, b)
