@@ -2,6 +2,8 @@
 
 #include "base/sharded_counter.hpp"
 #include "cuda/driver.hpp"
+#include "device/decode_workspace.cuh"
+#include "plan/decode_split.hpp"
 #include "plan/device_info.hpp"
 #include "plan/kernel_config.hpp"
 
@@ -40,7 +42,9 @@ class LoadedKernel {
 
  private:
   void count_launch() const noexcept { counters_->launches.add(); }
-  [[nodiscard]] int splits(const DecodeArgs& args) const;
+  [[nodiscard]] device::DecodeWorkspace workspace_of(const plan::DecodeSplit& split, const DecodeArgs& args) const;
+  /// As asked for: what a decode kernel is told with each call is not in config_.
+  [[nodiscard]] const AttentionConfig& asked() const noexcept { return info_.request.config; }
 
   KernelInfo info_;
   plan::KernelConfig config_;

@@ -82,7 +82,7 @@ int template_version(KernelKind kind) {
     case KernelKind::forward:
       return 3;
     case KernelKind::decode:
-      return 1;
+      return 2;
   }
   return 0;
 }

@@ -73,12 +73,12 @@ inline constexpr i32 kTileRegisters =
     kRowBlocks * (kAccumulators * (kScoreBlocks + kOutputBlocks) + 4 * k_steps(config::kHeadDimQk, config::kDType));
 inline constexpr bool kQInRegisters = kTileRegisters + kOtherRegisters <= kRegisters;
 
-KILN_DEVICE SequenceRows queries_of(const ForwardParams& p) {
+KILN_DEVICE SequenceRows queries_of(const AttentionParams& p) {
   if constexpr (config::kRagged) return {p.cu_seqlens_q, p.seqused_q, p.len_q};
   return {nullptr, nullptr, p.len_q};
 }
 
-KILN_DEVICE SequenceRows keys_of(const ForwardParams& p) {
+KILN_DEVICE SequenceRows keys_of(const AttentionParams& p) {
   if constexpr (config::kRagged) return {p.cu_seqlens_k, p.seqused_k, p.len_k};
   return {nullptr, nullptr, p.len_k};
 }
@@ -89,14 +89,15 @@ struct Rows {
   i32 len_q;  // of the sequence
   i32 len_k;
 
-  KILN_DEVICE static Rows of_block(const ForwardParams& p, u32 block, u32 lane) {
+  KILN_DEVICE static Rows of_block(const ForwardParams& params, u32 block, u32 lane) {
+    const AttentionParams& p = params.call;
     const i32 pack = static_cast<i32>(p.heads.count);
-    const ForwardSchedule schedule{.row_tiles = p.row_tiles,
+    const ForwardSchedule schedule{.row_tiles = params.row_tiles,
                                    .group = p.group / pack,
                                    .pack = pack,
                                    .heads_kv = p.heads_kv,
                                    .streams = (config::kRagged ? 1 : p.batch) * p.heads_kv,
-                                   .bundle = p.bundle};
+                                   .bundle = params.bundle};
     Rows rows{schedule.tile_of(block, config::kCausal && !config::kRagged), p.len_q, p.len_k};
     if constexpr (config::kRagged) {
       const SequenceTile found = find_sequence_tile(queries_of(p), p.batch, pack, config::kTileM, rows.tile.row_tile,
@@ -111,25 +112,25 @@ struct Rows {
   }
 
   /// The grid has room for more tiles than ragged sequences have.
-  KILN_DEVICE bool nothing_to_do(const ForwardParams& p) const { return config::kRagged && tile.batch == p.batch; }
+  KILN_DEVICE bool nothing_to_do(const AttentionParams& p) const { return config::kRagged && tile.batch == p.batch; }
 
   KILN_DEVICE i32 begin() const { return tile.row_tile * config::kTileM; }
-  KILN_DEVICE i32 count(const ForwardParams& p) const {
+  KILN_DEVICE i32 count(const AttentionParams& p) const {
     return min(config::kTileM, len_q * static_cast<i32>(p.heads.count) - begin());
   }
-  KILN_DEVICE i32 kv_head(const ForwardParams& p) const { return tile.head / p.group; }
+  KILN_DEVICE i32 kv_head(const AttentionParams& p) const { return tile.head / p.group; }
 
   /// The query and the head of row `row` of the tile.
-  KILN_DEVICE i32 query(const ForwardParams& p, i32 row) const { return query_of_row(p.heads, begin() + row); }
-  KILN_DEVICE i32 head(const ForwardParams& p, i32 row) const {
+  KILN_DEVICE i32 query(const AttentionParams& p, i32 row) const { return query_of_row(p.heads, begin() + row); }
+  KILN_DEVICE i32 head(const AttentionParams& p, i32 row) const {
     return tile.head + begin() + row - query(p, row) * static_cast<i32>(p.heads.count);
   }
 
   /// From the start of Q or O to row `row` of the tile.
-  KILN_DEVICE i64 offset(const ForwardParams& p, const Strides& strides, i32 row) const {
+  KILN_DEVICE i64 offset(const AttentionParams& p, const Strides& strides, i32 row) const {
     return queries_of(p).begin(tile.batch, strides) + query(p, row) * strides.row + head(p, row) * strides.head;
   }
-  KILN_DEVICE float* lse(const ForwardParams& p, i32 row) const {
+  KILN_DEVICE float* lse(const AttentionParams& p, i32 row) const {
     const i32* packed = queries_of(p).cu_seqlens;
     const i64 first = packed != nullptr ? packed[tile.batch] : i64{tile.batch} * p.heads_q * p.len_q;
     const i64 rows_of_head = packed != nullptr ? p.total_q : p.len_q;
@@ -137,7 +138,7 @@ struct Rows {
   }
 };
 
-KILN_DEVICE Band band_of(const ForwardParams& p, const Rows& rows) {
+KILN_DEVICE Band band_of(const AttentionParams& p, const Rows& rows) {
   return make_band(kMask, rows.len_q, rows.len_k, config::kFixedWindow ? config::kWindowLeft : p.window_left,
                    config::kFixedWindow ? config::kWindowRight : p.window_right);
 }
@@ -151,7 +152,7 @@ struct Keys {
   TileRange tiles;      // that some row sees
   KeyRange seen_by_all;  // keys that every row sees: tiles of them need no mask
 
-  KILN_DEVICE Keys(const ForwardParams& p, const Rows& rows, const Band& band)
+  KILN_DEVICE Keys(const AttentionParams& p, const Rows& rows, const Band& band)
       : k(static_cast<const Element::Storage*>(p.k) + offset(p, p.k_strides, rows)),
         v(static_cast<const Element::Storage*>(p.v) + offset(p, p.v_strides, rows)),
         len(rows.len_k),
@@ -168,7 +169,7 @@ struct Keys {
   }
 
  private:
-  KILN_DEVICE static i64 offset(const ForwardParams& p, const Strides& strides, const Rows& rows) {
+  KILN_DEVICE static i64 offset(const AttentionParams& p, const Strides& strides, const Rows& rows) {
     const i64 sequence = config::kPaged ? 0 : keys_of(p).begin(rows.tile.batch, strides);
     return sequence + rows.kv_head(p) * strides.head;
   }
@@ -227,7 +228,7 @@ enum class Part { k, v, both };
 /// Starts the copy of tile t: one commit group, empty if there is no such tile, since the waits count groups. Shared is
 /// Smem, which has slots only with pages: hence a template.
 template <Part kPart, class Shared>
-KILN_DEVICE void start_copy(const ForwardParams& p, const Keys& keys, i32 tiles_end, const Shared& smem,
+KILN_DEVICE void start_copy(const AttentionParams& p, const Keys& keys, i32 tiles_end, const Shared& smem,
                             const Places& places, i32 t) {
   if (t < tiles_end) {
     const u32 thread = ptx::mov_tid_x();
@@ -258,7 +259,7 @@ inline constexpr Part kCopied = kOnePlace ? Part::k : Part::both;
 
 /// Looks up where the keys of tile t lie. The next barrier shows it to the copies.
 template <class Shared>
-KILN_DEVICE void look_up_pages(const ForwardParams& p, const Keys& keys, Shared& smem, i32 t) {
+KILN_DEVICE void look_up_pages(const AttentionParams& p, const Keys& keys, Shared& smem, i32 t) {
   if constexpr (config::kPaged) {
     if (t < keys.tiles.end) {
       smem.slot(page_slot(t))
@@ -286,7 +287,7 @@ struct Position {
 /// The rows of one warp, over all tiles of keys.
 class Consumer {
  public:
-  KILN_DEVICE Consumer(const ForwardParams& p, TileRange tiles, Smem& smem, const Places& places, float scale,
+  KILN_DEVICE Consumer(const AttentionParams& p, TileRange tiles, Smem& smem, const Places& places, float scale,
                        Position at)
       : p_(p),
         tiles_(tiles),
@@ -357,7 +358,7 @@ class Consumer {
     });
   }
 
-  const ForwardParams& p_;
+  const AttentionParams& p_;
   TileRange tiles_;
   Smem& smem_;
   const Places& places_;
@@ -416,12 +417,13 @@ KILN_DEVICE void Consumer::store() {
 }  // namespace kiln::device
 
 extern "C" __global__ void __launch_bounds__(kiln::device::kThreads, kiln::config::kCtasPerSm)
-    kiln_forward(const __grid_constant__ kiln::device::ForwardParams p) {
+    kiln_forward(const __grid_constant__ kiln::device::ForwardParams params) {
   using namespace kiln::device;
   alignas(kSmemAlignment) extern __shared__ unsigned char smem_bytes[];
   Smem& smem = *reinterpret_cast<Smem*>(smem_bytes);
+  const AttentionParams& p = params.call;
   const u32 thread = threadIdx.x;
-  const Rows rows = Rows::of_block(p, blockIdx.x, thread % kWarpSize);
+  const Rows rows = Rows::of_block(params, blockIdx.x, thread % kWarpSize);
   if (rows.nothing_to_do(p)) return;
   const Band band = band_of(p, rows);
   const Keys keys(p, rows, band);

@@ -94,38 +94,4 @@ KILN_DEVICE constexpr ForwardSchedule forward_schedule(const ForwardShape& shape
           .bundle = static_cast<i32>(fitting)};
 }
 
-struct DecodeTile {
-  i32 row_tile;  // of the query heads of the KV head
-  i32 kv_head;
-  i32 split;
-  i32 batch;
-};
-
-/// The decode grid. Row tiles share their K and V, and KV heads are neighbours in most caches: both
-/// run at the same time.
-struct DecodeSchedule {
-  i32 row_tiles;
-  i32 heads_kv;
-  i32 splits;
-  i32 batch;
-
-  KILN_DEVICE constexpr i64 blocks() const { return i64{row_tiles} * heads_kv * splits * batch; }
-
-  KILN_DEVICE constexpr DecodeTile tile_of(u32 block) const {
-    const u32 row_tile = block % static_cast<u32>(row_tiles);
-    block /= static_cast<u32>(row_tiles);
-    const u32 kv_head = block % static_cast<u32>(heads_kv);
-    block /= static_cast<u32>(heads_kv);
-    return {.row_tile = static_cast<i32>(row_tile),
-            .kv_head = static_cast<i32>(kv_head),
-            .split = static_cast<i32>(block % static_cast<u32>(splits)),
-            .batch = static_cast<i32>(block / static_cast<u32>(splits))};
-  }
-};
-
-KILN_DEVICE constexpr DecodeSchedule decode_schedule(i32 batch, i32 heads_q, i32 heads_kv, i32 splits) {
-  return {
-      .row_tiles = ceil_div(heads_q / heads_kv, kDecodeRows), .heads_kv = heads_kv, .splits = splits, .batch = batch};
-}
-
 }  // namespace kiln::device
