@@ -53,8 +53,8 @@ struct AttentionConfig {
   bool paged = false;       ///< keys and values lie in pages that a table lists
   bool output_f32 = false;  ///< the output is float32 whatever the inputs are
   bool allow_tf32 = false;  ///< float32 products may drop to one TF32 pass; default: three, as exact as float32
-  /// Decode: rows that a block takes at once, 16, 32 or 64; a row is one new token with one query head of a KV head. More
-  /// rows than that work, too, but each further tile of rows reads keys and values again.
+  /// Decode: rows that a block takes at once, 16, 32 or 64; a row is one new token with one query head of a KV head.
+  /// More rows than that work, too, but each further tile of rows reads keys and values again.
   int decode_rows = 16;
 
   auto operator<=>(const AttentionConfig&) const = default;
@@ -122,15 +122,15 @@ struct Pages {
   std::int64_t row_stride = 0;  ///< entries from one sequence's row to the next; at least len_k / page_size, rounded up
   int page_size = 0;            ///< 1 or more
 
-  /// The table as lists one behind the other (decode only; row_stride is not used): device memory, [batch + 1]. Sequence
-  /// b has pages table[indptr[b]] … table[indptr[b + 1] − 1], and so no more keys than they hold.
+  /// The table as lists one behind the other (decode only; row_stride is not used): device memory, [batch + 1].
+  /// Sequence b has pages table[indptr[b]] … table[indptr[b + 1] − 1], and so no more keys than they hold.
   const std::int32_t* indptr = nullptr;
   const std::int32_t* last_page_len = nullptr;  ///< with indptr: [batch], keys in the last page of each sequence
 };
 
-/// Which new tokens see each other, where they are a tree and not a chain: device memory, read by the kernel. Beside the
-/// cached tokens and what the config hides anyhow, query i sees new token j iff bit j % 32 of word j / 32 of its row is
-/// set. Rows hold ⌈len_q / 32⌉ words; strides are in words.
+/// Which new tokens see each other, where they are a tree and not a chain: device memory, read by the kernel. Beside
+/// the cached tokens and what the config hides anyhow, query i sees new token j iff bit j % 32 of word j / 32 of its
+/// row is set. Rows hold ⌈len_q / 32⌉ words; strides are in words.
 struct TreeMask {
   const std::uint32_t* words = nullptr;  ///< [batch, len_q, ⌈len_q / 32⌉]; null: no tree
   std::int64_t batch_stride = 0;         ///< from one sequence's rows to the next; 0: all have the same tree
@@ -205,8 +205,8 @@ struct DecodeArgs {
   const std::int32_t* seqused_q = nullptr;
   int total_q = 0;  ///< rows of the packed q; with cu_seqlens_q only
 
-  /// Device memory, [batch]: sequence b has row cache_rows[b] of the cache, or of the page table, instead of row b; below
-  /// 0: no keys. Rows are not checked.
+  /// Device memory, [batch]: sequence b has row cache_rows[b] of the cache, or of the page table, instead of row b;
+  /// below 0: no keys. Rows are not checked.
   const std::int32_t* cache_rows = nullptr;
   /// Device memory, [batch]: so many positions in front of a sequence's first key don't count, in no length or position
   /// but `lengths` and max_len_k.
@@ -214,8 +214,8 @@ struct DecodeArgs {
   Pages pages{};  ///< config.paged only
 
   /// Over how many blocks the keys of a sequence and KV head are split. 0: Kiln shares out the work of the whole batch,
-  /// however long its sequences, evenly over the GPU. Fixed numbers, or sizes, make a sequence's result independent of the
-  /// batch around it, bit for bit.
+  /// however long its sequences, evenly over the GPU. Fixed numbers, or sizes, make a sequence's result independent of
+  /// the batch around it, bit for bit.
   int num_splits = 0;
   int split_size = 0;  ///< keys of a split, rounded up to whole tiles of the kernel's; not beside num_splits
 

@@ -137,8 +137,8 @@ typedef struct kiln_attention_config {
   int32_t paged;        /**< 1: keys and values lie in pages that a table lists; 0 */
   int32_t output_f32;   /**< 1: the output is float32 whatever the inputs are; 0 */
   int32_t allow_tf32;   /**< 1: float32 products may drop to one TF32 pass; 0: three, as exact as float32 */
-  /** Decode: 16, 32 or 64 rows that a block takes at once; a row is one new token with one query head of a KV head. More
-   * rows than that work, too, but each further tile of rows reads keys and values again. */
+  /** Decode: 16, 32 or 64 rows that a block takes at once; a row is one new token with one query head of a KV head.
+   * More rows than that work, too, but each further tile of rows reads keys and values again. */
   int32_t decode_rows;
   int32_t reserved; /**< 0 */
 } kiln_attention_config;
@@ -215,8 +215,8 @@ typedef struct kiln_forward_args {
 } kiln_forward_args;
 
 /** One decode call: few new tokens per sequence against a cache of keys and values that holds them already. With the
- * default alignment, the last query stands at the last key. One kernel serves a config with and without causal, windows,
- * sinks and ragged. */
+ * default alignment, the last query stands at the last key. One kernel serves a config with and without causal,
+ * windows, sinks and ragged. */
 typedef struct kiln_decode_args {
   size_t struct_size;
   kiln_input q;       /**< [batch, len_q, heads_q, head_dim_qk], or packed [total_q, heads_q, head_dim_qk] */
@@ -237,8 +237,8 @@ typedef struct kiln_decode_args {
   float scale;         /**< 0 unless has_scale is 1 */
   int32_t window_left; /**< keys visible before the query's own position; −1: all. A sliding window's only */
   /** Over how many blocks the keys of a sequence and KV head are split. 0: Kiln shares out the work of the whole batch,
-   * however long its sequences, evenly over the GPU. Fixed numbers, or sizes, make a sequence's result independent of the
-   * batch around it, bit for bit. */
+   * however long its sequences, evenly over the GPU. Fixed numbers, or sizes, make a sequence's result independent of
+   * the batch around it, bit for bit. */
   int32_t num_splits;
   /** Device memory of at least kiln_decode_workspace_bytes(), a multiple of 16 bytes, zeroed once before the first
    * call. Calls leave it fit for the next one. Never share it between streams. */
@@ -253,8 +253,8 @@ typedef struct kiln_decode_args {
   const float* alibi_slopes;  /**< device memory, [heads_q] or [batch, heads_q]; alibi only */
   int64_t alibi_batch_stride; /**< from one sequence's slopes to the next; 0: all have the same */
   const float* sinks;         /**< device memory, [heads_q], natural logits; sinks only */
-  /** Device memory over [batch, heads_q, len_q, max_len_k], with a bias only. Neighbouring keys are neighbours; strides,
-   * in elements, are at least 0, and 0 repeats the same data. */
+  /** Device memory over [batch, heads_q, len_q, max_len_k], with a bias only. Neighbouring keys are neighbours;
+   * strides, in elements, are at least 0, and 0 repeats the same data. */
   const void* bias;
   kiln_strides bias_strides;
 

@@ -269,10 +269,11 @@ void check_split(const DecodeArgs& args, int tile_m, const plan::DecodeSplit& sp
   }
   check_blocks(std::int64_t{split.params.groups} * args.heads_kv);
   if (split.work >= kWorkLimit || split.parts * args.heads_kv * tile_m >= kWorkLimit) {
-    base::fail(ErrorCode::invalid_argument,
-               "batch {}, len_q {} and max_len_k {} make {} tiles of keys and {} partial results: it must be fewer than "
-               "{} of each",
-               args.batch, args.len_q, args.max_len_k, split.work, split.parts * args.heads_kv * tile_m, kWorkLimit);
+    base::fail(
+        ErrorCode::invalid_argument,
+        "batch {}, len_q {} and max_len_k {} make {} tiles of keys and {} partial results: it must be fewer than "
+        "{} of each",
+        args.batch, args.len_q, args.max_len_k, split.work, split.parts * args.heads_kv * tile_m, kWorkLimit);
   }
   if (split.counters > device::kMaxDecodeCounters) {
     base::fail(ErrorCode::invalid_argument,

@@ -82,15 +82,13 @@ void LoadedKernel::launch(Stream stream, const ForwardArgs& args) const {
        .total_q = lengths.cu_seqlens_q != nullptr ? lengths.total_q : std::int64_t{args.batch} * args.len_q,
        .key_bytes = (attention.head_dim_qk + attention.head_dim_v) * plan::element_bytes(attention.dtype)},
       config_.tiling.tile_m);
-  device::ForwardParams params{.call = attention_params(attention, args, args.k, args.v),
-                               .bundle = schedule.bundle,
-                               .row_tiles = schedule.row_tiles};
-  params.call.len_k = args.len_k;
-  params.call.cu_seqlens_q = lengths.cu_seqlens_q;
-  params.call.cu_seqlens_k = lengths.cu_seqlens_k;
-  params.call.seqused_q = lengths.seqused_q;
-  params.call.seqused_k = lengths.seqused_k;
-  params.call.total_q = lengths.total_q;
+  device::ForwardParams params{attention_params(attention, args, args.k, args.v), schedule.bundle, schedule.row_tiles};
+  params.len_k = args.len_k;
+  params.cu_seqlens_q = lengths.cu_seqlens_q;
+  params.cu_seqlens_k = lengths.cu_seqlens_k;
+  params.seqused_q = lengths.seqused_q;
+  params.seqused_k = lengths.seqused_k;
+  params.total_q = lengths.total_q;
   module_->launch(shape_of(config_, schedule.blocks()), stream, &params);
   count_launch();
 }
@@ -116,24 +114,23 @@ void LoadedKernel::launch(Stream stream, const DecodeArgs& args) const {
   const auto workspace = workspace_of(split, args);
   api::check_workspace(args, static_cast<std::size_t>(workspace.bytes));
   auto* const base = static_cast<std::byte*>(args.workspace);
-  device::DecodeParams params{
-      .call = attention_params(attention, args, args.k_cache, args.v_cache),
-      .cache = {.rows = args.cache_rows,
-                .left_padding = args.left_padding,
-                .page_indptr = args.pages.indptr,
-                .last_page_len = args.pages.last_page_len},
-      .tree = {.words = args.tree.words, .batch_stride = args.tree.batch_stride, .row_stride = args.tree.row_stride},
-      .counters = reinterpret_cast<device::i32*>(base + workspace.counters),
-      .partial_o = reinterpret_cast<float*>(base + workspace.partial_o),
-      .partial_lse = reinterpret_cast<float*>(base + workspace.partial_lse),
-      .split = split.params,
-      .causal = attention.causal ? 1 : 0,
-      .align_top_left = attention.alignment == Alignment::top_left ? 1 : 0};
-  params.call.len_k = args.max_len_k;
-  params.call.cu_seqlens_q = args.cu_seqlens_q;
-  params.call.seqused_q = args.seqused_q;
-  params.call.seqused_k = args.lengths;
-  params.call.total_q = args.total_q;
+  device::DecodeParams params{attention_params(attention, args, args.k_cache, args.v_cache)};
+  params.cache = {.rows = args.cache_rows,
+                  .left_padding = args.left_padding,
+                  .page_indptr = args.pages.indptr,
+                  .last_page_len = args.pages.last_page_len};
+  params.tree = {.words = args.tree.words, .batch_stride = args.tree.batch_stride, .row_stride = args.tree.row_stride};
+  params.counters = reinterpret_cast<device::i32*>(base + workspace.counters);
+  params.partial_o = reinterpret_cast<float*>(base + workspace.partial_o);
+  params.partial_lse = reinterpret_cast<float*>(base + workspace.partial_lse);
+  params.split = split.params;
+  params.causal = attention.causal ? 1 : 0;
+  params.align_top_left = attention.alignment == Alignment::top_left ? 1 : 0;
+  params.len_k = args.max_len_k;
+  params.cu_seqlens_q = args.cu_seqlens_q;
+  params.seqused_q = args.seqused_q;
+  params.seqused_k = args.lengths;
+  params.total_q = args.total_q;
   module_->launch(shape_of(config_, std::int64_t{split.params.groups} * args.heads_kv), stream, &params);
   count_launch();
 }

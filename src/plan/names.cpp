@@ -92,8 +92,9 @@ std::string tool_options(const KernelRequest& request) {
 }
 
 KernelRequest request_from_json(const base::Json& json, std::span<const std::string_view> also) {
-  std::vector<std::string_view> known = {"kind",      "dtype",  "head_dim",    "head_dim_qk",  "head_dim_v",
-                                         "alignment", "window", "window_left", "window_right", "bias", "decode_rows"};
+  std::vector<std::string_view> known = {"kind",         "dtype",     "head_dim",   "head_dim_qk",
+                                         "head_dim_v",   "alignment", "window",     "window_left",
+                                         "window_right", "bias",      "decode_rows"};
   known.insert(known.end(), also.begin(), also.end());
   for (const auto& flag : kFlags) known.push_back(flag.name);
   json.allow_keys(known);
@@ -120,7 +121,8 @@ KernelRequest request_from_json(const base::Json& json, std::span<const std::str
   read_side("window_left", config.window_left);
   read_side("window_right", config.window_right);
   read_name("bias", config.bias, parse_bias);
-  if (const auto* value = json.find("decode_rows")) config.decode_rows = static_cast<int>(value->as_int(1, kMostHeadDim));
+  if (const auto* value = json.find("decode_rows"))
+    config.decode_rows = static_cast<int>(value->as_int(1, kMostHeadDim));
   for (const auto& flag : kFlags) {
     if (const auto* value = json.find(flag.name)) config.*flag.member = value->as_bool();
   }

@@ -88,8 +88,8 @@ std::vector<Tiling> all_tilings(const KernelRequest& request) {
   return out;
 }
 
-/// Bytes in flight hide the memory's latency: as many stages as fit beside a second block. Many rows leave registers for
-/// the scores of 16 keys a warp.
+/// Bytes in flight hide the memory's latency: as many stages as fit beside a second block. Many rows leave registers
+/// for the scores of 16 keys a warp.
 std::vector<Tiling> preferred_decode_tilings(const AttentionConfig& config) {
   const int rows = config.decode_rows;
   const int rows_warps = device::decode_warps(config.head_dim_v, rows, 1 << 10).rows;

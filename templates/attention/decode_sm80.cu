@@ -6,9 +6,9 @@
 // the keys, so results repeat bitwise. Cache rows at or beyond a sequence's length are never read. A row that sees no
 // key gets o = 0 and lse = −inf (with a sink: the sink).
 //
-// Roles. Warps lie side by side along the rows, and along the keys of every tile; each keeps its own m, l and O. With one
-// warp along the rows (up to 32 of them) a warp copies just the keys that it uses, and warps never wait for each other
-// between the first tile and the last.
+// Roles. Warps lie side by side along the rows, and along the keys of every tile; each keeps its own m, l and O. With
+// one warp along the rows (up to 32 of them) a warp copies just the keys that it uses, and warps never wait for each
+// other between the first tile and the last.
 //
 // Shared memory. K and V tiles go round kStages places:
 //
@@ -131,8 +131,8 @@ struct Keys {
   i32 delta;             // query i stands at key i + delta
 
   KILN_DEVICE Keys(const DecodeParams& p, const DecodeShare& share, const Rows& rows)
-      : k(static_cast<const Element::Storage*>(p.call.k) + rows.kv_head * p.call.k_strides.head),
-        v(static_cast<const Element::Storage*>(p.call.v) + rows.kv_head * p.call.v_strides.head),
+      : k(static_cast<const Element::Storage*>(p.k) + rows.kv_head * p.k_strides.head),
+        v(static_cast<const Element::Storage*>(p.v) + rows.kv_head * p.v_strides.head),
         pages(nullptr),
         padding(left_padding_of(p.cache, rows.batch)),
         len(share.sequence.len_k),
@@ -140,14 +140,14 @@ struct Keys {
         delta(p.align_top_left != 0 ? 0 : len - rows.len_q) {
     const i64 row = max(cache_row_of(p.cache, rows.batch), 0);
     if constexpr (config::kPaged) {
-      pages = p.call.page_table +
-              (p.cache.page_indptr != nullptr ? p.cache.page_indptr[rows.batch] : row * p.call.page_table_stride);
+      pages =
+          p.page_table + (p.cache.page_indptr != nullptr ? p.cache.page_indptr[rows.batch] : row * p.page_table_stride);
     } else {
-      k += row * p.call.k_strides.batch + padding * p.call.k_strides.row;
-      v += row * p.call.v_strides.batch + padding * p.call.v_strides.row;
+      k += row * p.k_strides.batch + padding * p.k_strides.row;
+      v += row * p.v_strides.batch + padding * p.v_strides.row;
     }
-    const i32 first = rows.query(p.call, 0);
-    const i32 last = rows.query(p.call, rows.count - 1);
+    const i32 first = rows.query(p, 0);
+    const i32 last = rows.query(p, rows.count - 1);
     const TileRange seen = tile_range(band, first, last, config::kTileN);
     tiles = {max(share.tiles.begin, seen.begin), min(share.tiles.end, seen.end)};
     seen_by_all = band.of_all_rows(first, last);
@@ -205,15 +205,15 @@ class Consumer {
                   BlockAddresses<kChunksQk>(
                       ptx::cvta_to_shared(smem_.kv.k[stage] + key_warp() * kWarpKeys * kPaddedDimQk), k_lane));
       if constexpr (kScores.changes_scores()) {
-        change_scores<kScores>(s, p_.call, scale, lane_, first_key, keys_.len,
+        change_scores<kScores>(s, p_, scale, lane_, first_key, keys_.len,
                                [&](i32 b, i32 r) { return score_row(row_of(b, r)); });
       }
       if (first_key < keys_.seen_by_all.begin || first_key + kWarpKeys > keys_.seen_by_all.end) {
-        apply_mask<true>(s, lane_, first_key, [&](i32 b, i32 r) {
-          return keys_.band.limits_of_row(rows_.query(p_.call, row_of(b, r)));
-        });
+        apply_mask<true>(s, lane_, first_key,
+                         [&](i32 b, i32 r) { return keys_.band.limits_of_row(rows_.query(p_, row_of(b, r))); });
       }
-      if (p_.tree.words != nullptr && first_key + kWarpKeys > keys_.len - rows_.len_q) hide_other_branches(s, first_key);
+      if (p_.tree.words != nullptr && first_key + kWarpKeys > keys_.len - rows_.len_q)
+        hide_other_branches(s, first_key);
       softmax.update(s, o);
       multiply_pv(o, s,
                   BlockAddresses<kChunksV>(
@@ -250,8 +250,7 @@ class Consumer {
 
   KILN_DEVICE ScoreRow score_row(i32 row) const {
     const i32 existing = rows_.existing(row);
-    return make_score_row<kScores>(p_.call, rows_.batch, rows_.head(p_.call, existing), rows_.query(p_.call, existing),
-                                   keys_.delta);
+    return make_score_row<kScores>(p_, rows_.batch, rows_.head(p_, existing), rows_.query(p_, existing), keys_.delta);
   }
 
   /// Shared is Smem, which has slots only with pages: hence a template.
@@ -265,7 +264,7 @@ class Consumer {
 #pragma unroll
       for (i32 i = 0; i < kLookUps; ++i) {
         const i32 row = static_cast<i32>(lane_) + i * static_cast<i32>(kWarpSize);
-        if (row < min(valid, kCopyKeys)) slot.put(p_.call, row, keys_.padding + first_key + row, page_[i]);
+        if (row < min(valid, kCopyKeys)) slot.put(p_, row, keys_.padding + first_key + row, page_[i]);
       }
       __syncwarp();
       KeyCopy::load_rows(k, valid, lane_, [&](i32 row) { return keys_.k + slot.k[row]; });
@@ -273,8 +272,8 @@ class Consumer {
     } else {
       // A warp whose keys all lie beyond the end must not form their address.
       const i64 row = valid > 0 ? first_key : 0;
-      KeyCopy::load(k, keys_.k + row * p_.call.k_strides.row, p_.call.k_strides.row, valid, lane_);
-      ValueCopy::load(v, keys_.v + row * p_.call.v_strides.row, p_.call.v_strides.row, valid, lane_);
+      KeyCopy::load(k, keys_.k + row * p_.k_strides.row, p_.k_strides.row, valid, lane_);
+      ValueCopy::load(v, keys_.v + row * p_.v_strides.row, p_.v_strides.row, valid, lane_);
     }
   }
 
@@ -287,7 +286,7 @@ class Consumer {
         const i32 row = static_cast<i32>(lane_) + i * static_cast<i32>(kWarpSize);
         const i32 key = first_key + row;
         if (next_ < keys_.tiles.end && row < kCopyKeys && key < keys_.len) {
-          page_[i] = keys_.pages[PagedRows<kCopyKeys>::page_of(p_.call, keys_.padding + key)];
+          page_[i] = keys_.pages[PagedRows<kCopyKeys>::page_of(p_, keys_.padding + key)];
         }
       }
     }
@@ -299,7 +298,7 @@ class Consumer {
     for (i32 b = 0; b < kRowBlocks; ++b) {
 #pragma unroll
       for (i32 r = 0; r < kRowsPerLane; ++r) {
-        const i32 query = rows_.query(p_.call, rows_.existing(row_of(b, r)));
+        const i32 query = rows_.query(p_, rows_.existing(row_of(b, r)));
         const u32* words = p_.tree.words + rows_.batch * p_.tree.batch_stride + query * p_.tree.row_stride;
         const i32 first_token = first_key - (keys_.len - rows_.len_q) + accumulator_coordinate(lane_, 0).column;
 #pragma unroll
@@ -373,7 +372,7 @@ KILN_DEVICE Piece merge_warps(const Smem& smem, i32 row, i32 column, float scale
 
 /// Row of the partial results where row `row` of the tile lies, of a part of a row tile.
 KILN_DEVICE i32 partial_row(const DecodeParams& p, const Rows& rows, i32 place, i32 row) {
-  return (place * p.call.heads_kv + rows.kv_head) * config::kTileM + row;
+  return (place * p.heads_kv + rows.kv_head) * config::kTileM + row;
 }
 
 /// What all parts of a row have in common: the largest LSE, and the sum of the parts' weights over it.
@@ -383,7 +382,8 @@ struct PartsOfRow {
 };
 
 /// A lane looks at every 32nd part.
-KILN_DEVICE PartsOfRow weigh_parts(const DecodeParams& p, const Rows& rows, const DecodeShare& share, i32 row, u32 lane) {
+KILN_DEVICE PartsOfRow weigh_parts(const DecodeParams& p, const Rows& rows, const DecodeShare& share, i32 row,
+                                   u32 lane) {
   const auto lse_of = [&](i32 part) { return p.partial_lse[partial_row(p, rows, share.place(part), row)]; };
   const i32 first = static_cast<i32>(lane);
   float top = kBeforeKeys;
@@ -397,8 +397,8 @@ KILN_DEVICE PartsOfRow weigh_parts(const DecodeParams& p, const Rows& rows, cons
 }
 
 /// Columns column … column + 3 of a row, over all its parts in their order.
-KILN_DEVICE Piece merge_parts(const DecodeParams& p, const Rows& rows, const DecodeShare& share, PartsOfRow all, i32 row,
-                              i32 column) {
+KILN_DEVICE Piece merge_parts(const DecodeParams& p, const Rows& rows, const DecodeShare& share, PartsOfRow all,
+                              i32 row, i32 column) {
   Vector sum{};
 #pragma unroll 8
   for (i32 part = 0; part < share.parts; ++part) {
@@ -444,7 +444,7 @@ KILN_DEVICE void write_result(const AttentionParams& p, const Rows& rows, i32 ro
 
 /// True in all threads of the last block of a row tile to come here; it then sees what the others wrote before.
 KILN_DEVICE bool arrive_last(const DecodeParams& p, const Rows& rows, const DecodeShare& share, u32 thread) {
-  i32* counter = p.counters + i64{share.counter} * p.call.heads_kv + rows.kv_head;
+  i32* counter = p.counters + i64{share.counter} * p.heads_kv + rows.kv_head;
   __syncthreads();  // all threads' partial results come before thread 0's release
   bool last = false;
   if (thread == 0) {
@@ -460,7 +460,7 @@ KILN_DEVICE void finish_share(const DecodeParams& p, const Rows& rows, const Dec
   for_pieces(rows.count, thread, [&](i32 row, i32 column) {
     const Piece piece = merge_warps(smem, row, column, scale);
     if (share.parts == 1) {
-      write_result(p.call, rows, row, column, piece);
+      write_result(p, rows, row, column, piece);
       return;
     }
     const i64 at = partial_row(p, rows, share.place(share.part), row);
@@ -477,24 +477,24 @@ KILN_DEVICE void finish_share(const DecodeParams& p, const Rows& rows, const Dec
   __syncthreads();
   for_pieces(rows.count, thread, [&](i32 row, i32 column) {
     const PartsOfRow all{smem.state.m[0][row], smem.state.l[0][row]};
-    write_result(p.call, rows, row, column, merge_parts(p, rows, share, all, row, column));
+    write_result(p, rows, row, column, merge_parts(p, rows, share, all, row, column));
   });
 }
 
 KILN_DEVICE void work_on(const DecodeParams& p, const DecodeShare& share, i32 kv_head, Smem& smem, u32 thread) {
-  const Rows rows(p.call, share, kv_head);
+  const Rows rows(p, share, kv_head);
   // Q, a group of its own, is on its way before the first keys.
   using QueryCopy = TileCopy<config::kTileM, config::kHeadDimQk, kThreads>;
-  const auto* const q_data = static_cast<const Element::Storage*>(p.call.q);
+  const auto* const q_data = static_cast<const Element::Storage*>(p.q);
   QueryCopy::load_rows(ptx::cvta_to_shared(smem.q), rows.count, thread,
-                       [&](i32 row) { return q_data + rows.offset(p.call, p.call.q_strides, row); });
+                       [&](i32 row) { return q_data + rows.offset(p, p.q_strides, row); });
   ptx::cp_async_commit_group();
   const Keys keys(p, share, rows);
   Consumer consumer(p, rows, keys, smem, thread);
 #pragma unroll 1
   for (i32 ahead = 0; ahead < config::kStages - 1; ++ahead) consumer.start_next_copy();
   ptx::cp_async_wait_group<config::kStages - 1>();
-  const ScoreScale scale(p.call.scale_log2);
+  const ScoreScale scale(p.scale_log2);
   if (scale.negate_q) QueryCopy::negate(smem.q, thread);
   __syncthreads();
 
@@ -518,7 +518,7 @@ extern "C" __global__ void __launch_bounds__(kiln::device::kThreads, kiln::confi
   alignas(kSmemAlignment) extern __shared__ unsigned char smem_bytes[];
   Smem& smem = *reinterpret_cast<Smem*>(smem_bytes);
   const u32 thread = threadIdx.x;
-  const u32 heads_kv = static_cast<u32>(p.call.heads_kv);
+  const u32 heads_kv = static_cast<u32>(p.heads_kv);
   const i32 kv_head = static_cast<i32>(blockIdx.x % heads_kv);
   Walk walk(p, static_cast<i32>(blockIdx.x / heads_kv), thread % kWarpSize);
   DecodeShare share;

@@ -49,8 +49,7 @@ inline constexpr i32 kWarpRows = config::kTileM / config::kWarps;
 inline constexpr i32 kRowBlocks = kWarpRows / kMmaM;
 inline constexpr i32 kScoreBlocks = config::kTileN / kMmaN;
 inline constexpr i32 kOutputBlocks = config::kHeadDimV / kMmaN;
-inline constexpr MaskKind kMask{config::kCausal, config::kAlignTopLeft,
-                                config::kSlidingWindow || config::kFixedWindow};
+inline constexpr MaskKind kMask{config::kCausal, config::kAlignTopLeft, config::kSlidingWindow || config::kFixedWindow};
 /// Whether the first key that a row sees can lie inside a tile.
 inline constexpr bool kLowerBound = config::kSlidingWindow || config::kWindowLeft >= 0;
 inline constexpr ScoreKind kScores{config::kSoftcap, config::kAlibi, config::kBiasAdditive, config::kBiasMask};
@@ -89,19 +88,18 @@ struct Rows {
   i32 len_q;  // of the sequence
   i32 len_k;
 
-  KILN_DEVICE static Rows of_block(const ForwardParams& params, u32 block, u32 lane) {
-    const AttentionParams& p = params.call;
+  KILN_DEVICE static Rows of_block(const ForwardParams& p, u32 block, u32 lane) {
     const i32 pack = static_cast<i32>(p.heads.count);
-    const ForwardSchedule schedule{.row_tiles = params.row_tiles,
+    const ForwardSchedule schedule{.row_tiles = p.row_tiles,
                                    .group = p.group / pack,
                                    .pack = pack,
                                    .heads_kv = p.heads_kv,
                                    .streams = (config::kRagged ? 1 : p.batch) * p.heads_kv,
-                                   .bundle = params.bundle};
+                                   .bundle = p.bundle};
     Rows rows{schedule.tile_of(block, config::kCausal && !config::kRagged), p.len_q, p.len_k};
     if constexpr (config::kRagged) {
-      const SequenceTile found = find_sequence_tile(queries_of(p), p.batch, pack, config::kTileM, rows.tile.row_tile,
-                                                    config::kCausal, lane);
+      const SequenceTile found =
+          find_sequence_tile(queries_of(p), p.batch, pack, config::kTileM, rows.tile.row_tile, config::kCausal, lane);
       rows.tile.batch = found.batch;
       rows.tile.row_tile = found.row_tile;
       if (rows.nothing_to_do(p)) return rows;
@@ -148,8 +146,8 @@ struct Keys {
   const Element::Storage* k;  // key 0 of the KV head, or of page 0
   const Element::Storage* v;
   i32 len;
-  i32 batch;            // whose row of the page table
-  TileRange tiles;      // that some row sees
+  i32 batch;             // whose row of the page table
+  TileRange tiles;       // that some row sees
   KeyRange seen_by_all;  // keys that every row sees: tiles of them need no mask
 
   KILN_DEVICE Keys(const AttentionParams& p, const Rows& rows, const Band& band)
@@ -262,8 +260,7 @@ template <class Shared>
 KILN_DEVICE void look_up_pages(const AttentionParams& p, const Keys& keys, Shared& smem, i32 t) {
   if constexpr (config::kPaged) {
     if (t < keys.tiles.end) {
-      smem.slot(page_slot(t))
-          .template look_up<kThreads>(p, keys.batch, t * config::kTileN, keys.len, ptx::mov_tid_x());
+      smem.slot(page_slot(t)).template look_up<kThreads>(p, keys.batch, t * config::kTileN, keys.len, ptx::mov_tid_x());
     }
   }
 }
@@ -333,9 +330,8 @@ class Consumer {
     }
     if (keys.hides_some(first_key)) {
       const Position at;
-      apply_mask<kLowerBound>(s, at.lane, first_key, [&](i32 b, i32 r) {
-        return band.limits_of_row(rows.query(p_, at.row(b, r)));
-      });
+      apply_mask<kLowerBound>(s, at.lane, first_key,
+                              [&](i32 b, i32 r) { return band.limits_of_row(rows.query(p_, at.row(b, r))); });
     }
     softmax_.update(s, o_);
     multiply_pv(o_, s, ValueTile(places_.v(t), Element::value_lane(Position().lane)));
@@ -353,9 +349,8 @@ class Consumer {
   KILN_DEVICE void add_sinks() {
     const Position at;
     const Rows& rows = smem_.waiting.rows;
-    softmax_.add_sinks(o_, [&](i32 b, i32 r) {
-      return p_.sinks[rows.head(p_, min(at.row(b, r), rows.count(p_) - 1))] * kLog2E;
-    });
+    softmax_.add_sinks(
+        o_, [&](i32 b, i32 r) { return p_.sinks[rows.head(p_, min(at.row(b, r), rows.count(p_) - 1))] * kLog2E; });
   }
 
   const AttentionParams& p_;
@@ -417,13 +412,12 @@ KILN_DEVICE void Consumer::store() {
 }  // namespace kiln::device
 
 extern "C" __global__ void __launch_bounds__(kiln::device::kThreads, kiln::config::kCtasPerSm)
-    kiln_forward(const __grid_constant__ kiln::device::ForwardParams params) {
+    kiln_forward(const __grid_constant__ kiln::device::ForwardParams p) {
   using namespace kiln::device;
   alignas(kSmemAlignment) extern __shared__ unsigned char smem_bytes[];
   Smem& smem = *reinterpret_cast<Smem*>(smem_bytes);
-  const AttentionParams& p = params.call;
   const u32 thread = threadIdx.x;
-  const Rows rows = Rows::of_block(params, blockIdx.x, thread % kWarpSize);
+  const Rows rows = Rows::of_block(p, blockIdx.x, thread % kWarpSize);
   if (rows.nothing_to_do(p)) return;
   const Band band = band_of(p, rows);
   const Keys keys(p, rows, band);

@@ -2,10 +2,10 @@
 // compute the same plan, and so agree without talking.
 //
 // The blocks of one index for all KV heads are a group: they work on the same keys, whose heads are neighbours in most
-// caches. What there is to share out among groups are the row tiles of all sequences, one behind the other, each as long
-// as its keys have tiles. Either every group gets as much of it, cut where that falls (balanced); or every row tile has
-// the same number of places, and a place a group of its own (fixed): then nothing about a sequence's split depends on
-// the others.
+// caches. What there is to share out among groups are the row tiles of all sequences, one behind the other, each as
+// long as its keys have tiles. Either every group gets as much of it, cut where that falls (balanced); or every row
+// tile has the same number of places, and a place a group of its own (fixed): then nothing about a sequence's split
+// depends on the others.
 #pragma once
 
 #include "device/base.cuh"
@@ -54,7 +54,9 @@ struct DecodeShare {
   i32 place_step;
 
   /// Where part i's result lies among the partial ones.
-  KILN_DEVICE constexpr i32 place(i32 i) const { return first_place + (i == 0 ? 0 : i * place_step - (place_step - 1)); }
+  KILN_DEVICE constexpr i32 place(i32 i) const {
+    return first_place + (i == 0 ? 0 : i * place_step - (place_step - 1));
+  }
 };
 
 /// The lengths of one side of a cache.
@@ -67,10 +69,10 @@ KILN_DEVICE i32 cache_row_of(const CacheParams& cache, i32 b) { return cache.row
 /// Keys of sequence b: 0 … len_k, whatever the device memory says.
 KILN_DEVICE i32 cached_keys(const DecodeParams& p, i32 b) {
   const CacheParams& cache = p.cache;
-  i32 end = p.call.seqused_k == nullptr ? p.call.len_k : min(p.call.len_k, p.call.seqused_k[b]);
+  i32 end = p.seqused_k == nullptr ? p.len_k : min(p.len_k, p.seqused_k[b]);
   if (cache.page_indptr != nullptr) {
     const i64 pages = cache.page_indptr[b + 1] - i64{cache.page_indptr[b]};
-    const i64 keys = (pages - 1) * p.call.page_size + min(cache.last_page_len[b], p.call.page_size);
+    const i64 keys = (pages - 1) * p.page_size + min(cache.last_page_len[b], p.page_size);
     end = static_cast<i32>(min(i64{end}, pages > 0 ? keys : 0));
   }
   if (cache_row_of(cache, b) < 0) end = 0;
@@ -79,25 +81,27 @@ KILN_DEVICE i32 cached_keys(const DecodeParams& p, i32 b) {
 
 /// Whether all sequences are alike.
 KILN_DEVICE bool all_alike(const DecodeParams& p) {
-  return p.call.cu_seqlens_q == nullptr && p.call.seqused_q == nullptr && p.call.seqused_k == nullptr &&
+  return p.cu_seqlens_q == nullptr && p.seqused_q == nullptr && p.seqused_k == nullptr &&
          p.cache.page_indptr == nullptr && p.cache.left_padding == nullptr && p.cache.rows == nullptr;
 }
 
 KILN_DEVICE Band decode_band(const DecodeParams& p, i32 len_q, i32 len_k) {
-  return make_band({p.causal != 0, p.align_top_left != 0, true}, len_q, len_k, p.call.window_left, p.call.window_right);
+  return make_band({p.causal != 0, p.align_top_left != 0, true}, len_q, len_k, p.window_left, p.window_right);
 }
 
 /// A call of its own: it is asked for in several places, none of them often.
 template <i32 kTileM, i32 kTileN>
 KILN_CALLED DecodeSequence decode_sequence(const DecodeParams& p, i32 b) {
-  const SequenceRows queries{p.call.cu_seqlens_q, p.call.seqused_q, p.call.len_q};
-  DecodeSequence sequence{.batch = b, .len_q = queries.length(b), .len_k = cached_keys(p, b)};
-  sequence.row_tiles = ceil_div(sequence.len_q * p.call.group, kTileM);
-  const TileRange seen =
-      tile_range(decode_band(p, sequence.len_q, sequence.len_k), 0, max(sequence.len_q - 1, 0), kTileN);
-  sequence.first_tile = seen.begin;
-  sequence.tiles = max(seen.end - seen.begin, 1);
-  return sequence;
+  const SequenceRows queries{p.cu_seqlens_q, p.seqused_q, p.len_q};
+  const i32 len_q = queries.length(b);
+  const i32 len_k = cached_keys(p, b);
+  const TileRange seen = tile_range(decode_band(p, len_q, len_k), 0, max(len_q - 1, 0), kTileN);
+  return {.batch = b,
+          .len_q = len_q,
+          .len_k = len_k,
+          .row_tiles = ceil_div(len_q * p.group, kTileM),
+          .first_tile = seen.begin,
+          .tiles = max(seen.end - seen.begin, 1)};
 }
 
 /// The shares of one group, one after the other. All lanes of a warp walk together.
@@ -131,7 +135,8 @@ class DecodeWalk {
   }
 
  private:
-  /// Group = split, the first running fastest, of a row tile of a sequence. False if there is no such row tile or split.
+  /// Group = split, the first running fastest, of a row tile of a sequence. False if there is no such row tile or
+  /// split.
   KILN_DEVICE bool fixed_share(const DecodeSequence& sequence, DecodeShare& share) const {
     const i32 row_tile = group_ / p_.split.splits;
     const i32 part = group_ % p_.split.splits;
@@ -152,7 +157,7 @@ class DecodeWalk {
   }
 
   KILN_DEVICE void find_balanced(u32 lane) {
-    const i32 batch = p_.call.batch;
+    const i32 batch = p_.batch;
     const auto work_of = [&](i32 b) { return decode_sequence<kTileM, kTileN>(p_, b).work(); };
     const bool alike = batch == 1 || all_alike(p_);
     const i32 first_work = alike ? work_of(0) : 0;
@@ -191,9 +196,9 @@ class DecodeWalk {
   const DecodeParams& p_;
   i32 group_;
   EvenShares shares_{0, 1};  // balanced: of the work of all sequences
-  i32 batch_ = 0;   // whose work next_ is, or an earlier one's
-  i32 before_ = 0;  // balanced: the work of earlier ones than batch_
-  i32 next_ = 0;    // what is left of the group's work: next_ … end_ − 1
+  i32 batch_ = 0;            // whose work next_ is, or an earlier one's
+  i32 before_ = 0;           // balanced: the work of earlier ones than batch_
+  i32 next_ = 0;             // what is left of the group's work: next_ … end_ − 1
   i32 end_ = 0;
 };
 

@@ -53,16 +53,15 @@ struct AttentionParams {
   i32 window_left{};   ///< −1: open
   i32 window_right{};  ///< −1: open
   i32 page_size{};
-  float scale_log2{};     ///< scale · log2(e)
-  float softcap_log2{};   ///< cap · log2(e)
-  float inverse_cap{};    ///< 1 / (cap · log2(e)): of a scaled score, the argument of tanh
-  float lse_unit{};       ///< of a logarithm to base 2, the LSE as asked for
+  float scale_log2{};    ///< scale · log2(e)
+  float softcap_log2{};  ///< cap · log2(e)
+  float inverse_cap{};   ///< 1 / (cap · log2(e)): of a scaled score, the argument of tanh
+  float lse_unit{};      ///< of a logarithm to base 2, the LSE as asked for
   HeadPack heads{};
 };
 static_assert(sizeof(AttentionParams) == 304);
 
-struct ForwardParams {
-  AttentionParams call{};
+struct ForwardParams : AttentionParams {
   i32 bundle{};     ///< ForwardSchedule's
   i32 row_tiles{};  ///< ForwardSchedule's
 };
@@ -91,8 +90,7 @@ struct SplitParams {
   i32 row_tiles{};    ///< that a sequence can have at most
 };
 
-struct DecodeParams {
-  AttentionParams call{};
+struct DecodeParams : AttentionParams {
   CacheParams cache{};
   TreeMask tree{};
   i32* counters{};       ///< workspace, zero between launches

@@ -33,8 +33,8 @@ KILN_DEVICE float tanh_exact(float x) {
 
 /// The row of a lane whose scores are changed.
 struct ScoreRow {
-  i32 position;  // i + δ: the key that the query stands at
-  float slope;   // ALiBi's, times log2(e)
+  i32 position;      // i + δ: the key that the query stands at
+  float slope;       // ALiBi's, times log2(e)
   const void* bias;  // element of key 0
 };
 

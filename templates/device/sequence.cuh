@@ -65,9 +65,10 @@ KILN_DEVICE i32 sum_of_all(i32 count, u32 lane, SizeOf size_of) {
   for (i32 mine = static_cast<i32>(lane); mine < count; mine += kWarpSize) sum += size_of(mine);
 #pragma unroll
   for (u32 distance = 1; distance < kWarpSize; distance *= 2) {
-    sum += __shfl_xor_sync(kAllLanes, sum, static_cast<i32>(distance));
+    const i32 other = __shfl_up_sync(kAllLanes, sum, distance);
+    if (lane >= distance) sum += other;
   }
-  return sum;
+  return __shfl_sync(kAllLanes, sum, kWarpSize - 1);
 }
 
 /// A tile of rows of one sequence; `batch` is the number of sequences if there is none.
