@@ -8,14 +8,16 @@
 //
 // Roles. Warps lie side by side along the rows, and along the keys of every tile; each keeps its own m, l and O. With
 // one warp along the rows (up to 32 of them) a warp copies just the keys that it uses, and warps never wait for each
-// other between the first tile and the last.
+// other between the first tile of a share and the last.
 //
-// Shared memory. K and V tiles go round kStages places:
+// Shared memory. K and V tiles go round kStages places. Copies run kStages − 1 tiles ahead, from one share into the
+// next, so that merging a share's results and finding the next one's lengths don't stop the stream of keys:
 //
 //   step t:  wait for my copies of tile t → barrier of those who share its keys → start those of tile t + kStages − 1
 //            → S = Q K[t]ᵀ → what changes scores → mask → softmax → O += P V[t]
 //
-// After the last tile the places are laid over with the warps' O, which all threads then merge.
+// After the last tile of a share its place, the only one that no copy is under way to, is laid over with the warps' O,
+// which all threads then merge.
 //
 // Workspace (decode_workspace.cuh). Counters, zero between launches: the release and acquire of an atomic add order the
 // partial results before their reading. The merging block sets its counter back.
@@ -31,6 +33,7 @@
 #include "device/ptx.cuh"
 #include "device/score.cuh"
 #include "device/smem_plan.cuh"
+#include "device/swizzle.cuh"
 #include "device/tile_copy.cuh"
 #include "device/tile_schedule.cuh"
 #include "device/warp_tile.cuh"
@@ -53,30 +56,14 @@ static_assert(config::kHeadDimQk % kMmaN == 0 && config::kHeadDimV % kMmaN == 0)
 static_assert(config::kStages >= 2, "the copy of one tile runs under the arithmetic of another");
 
 using Walk = DecodeWalk<config::kTileM, config::kTileN>;
-
-struct alignas(kSmemAlignment) Smem : PageSlots<config::kPaged, config::kWarps, kCopyKeys> {
-  struct KeysValues {
-    Element::Storage k[config::kStages][config::kTileN * kPaddedDimQk];
-    Element::Storage v[config::kStages][config::kTileN * kPaddedDimV];
-  };
-  struct WarpStates {
-    float o[kWarpGrid.keys][config::kTileM][config::kHeadDimV + kDecodeRowPad];
-    float m[kWarpGrid.keys][config::kTileM];
-    float l[kWarpGrid.keys][config::kTileM];
-  };
-  union {
-    KeysValues kv;
-    WarpStates state;
-  };
-  Element::Storage q[config::kTileM * kPaddedDimQk];
-};
-static_assert(sizeof(Smem) == config::kSmemBytes);
-static_assert(sizeof(Smem) == decode_smem_bytes(config::kDType, config::kHeadDimQk, config::kHeadDimV, config::kTileM,
-                                                config::kTileN, config::kStages, config::kWarps, config::kPaged));
+inline constexpr DecodePlaces kPlaces(config::kDType, config::kHeadDimQk, config::kHeadDimV, config::kTileM,
+                                      config::kTileN, config::kStages, config::kWarps);
 
 using Scores = float[kRowBlocks][kScoreBlocks][kAccumulators];
 using Output = float[kRowBlocks][kOutputBlocks][kAccumulators];
 using Softmax = OnlineSoftmax<kRowBlocks>;
+/// O in floats, in shared memory.
+using OutputTile = SwizzledTile<config::kHeadDimV* static_cast<i32>(sizeof(float)) / kChunkBytes>;
 
 /// Q stays in registers where they hold it beside S, O and some 110 others; else it is read again for each tile.
 inline constexpr i32 kTileRegisters =
@@ -136,7 +123,7 @@ struct Keys {
         pages(nullptr),
         padding(left_padding_of(p.cache, rows.batch)),
         len(share.sequence.len_k),
-        band(decode_band(p, rows.len_q, len)),
+        band(share.sequence.band),
         delta(p.align_top_left != 0 ? 0 : len - rows.len_q) {
     const i64 row = max(cache_row_of(p.cache, rows.batch), 0);
     if constexpr (config::kPaged) {
@@ -154,56 +141,205 @@ struct Keys {
   }
 };
 
+/// All that is known of a share.
+struct alignas(kDecodeWorkBytes / 3) Work {
+  DecodeShare share;
+  Rows rows;
+  Keys keys;
+
+  KILN_DEVICE Work(const DecodeParams& p, const DecodeShare& given, i32 kv_head)
+      : share(given), rows(p, given, kv_head), keys(p, given, rows) {}
+};
+static_assert(sizeof(Work) == kDecodeWorkBytes);
+
+/// K and V of a tile.
+struct Place {
+  Element::Storage k[config::kTileN * kPaddedDimQk];
+  Element::Storage v[config::kTileN * kPaddedDimV];
+};
+static_assert(sizeof(Place) == kPlaces.place);
+
+struct alignas(kSmemAlignment) Smem : PageSlots<config::kPaged, config::kWarps, kCopyKeys> {
+  unsigned char places[kPlaces.bytes()];
+  Element::Storage q[kDecodeQueries][config::kTileM * kPaddedDimQk];
+  float m[kWarpGrid.keys][config::kTileM];
+  float l[kWarpGrid.keys][config::kTileM];
+  alignas(Work) unsigned char works[kDecodeWorks][kDecodeWorkBytes];
+
+  KILN_DEVICE Place& place(i32 stage) { return reinterpret_cast<Place*>(places)[stage]; }
+  /// O of the warps along the keys, while the place `free` holds nothing.
+  KILN_DEVICE unsigned char* output(i32 free) {
+    return places + (kPlaces.output_has_own() ? config::kStages : free) * kPlaces.place;
+  }
+  KILN_DEVICE Work& work(i32 index) { return *reinterpret_cast<Work*>(works[index % kDecodeWorks]); }
+};
+static_assert(sizeof(Smem) == config::kSmemBytes);
+static_assert(sizeof(Smem) == decode_smem_bytes(config::kDType, config::kHeadDimQk, config::kHeadDimV, config::kTileM,
+                                                config::kTileN, config::kStages, config::kWarps, config::kPaged));
+
+using QueryCopy = TileCopy<config::kTileM, config::kHeadDimQk, kThreads>;
+
+KILN_DEVICE i32 following(i32 stage) { return stage + 1 == config::kStages ? 0 : stage + 1; }
+KILN_DEVICE i32 preceding(i32 stage) { return stage == 0 ? config::kStages - 1 : stage - 1; }
+
+/// The copies of one warp, from share to share.
+class Producer {
+ public:
+  KILN_DEVICE Producer(const DecodeParams& p, Smem& smem, i32 kv_head, i32 group, u32 thread)
+      : p_(p), smem_(smem), kv_head_(kv_head), thread_(thread), walk_(p, group, thread % kWarpSize) {}
+
+  /// Shares that have been begun.
+  KILN_DEVICE i32 begun() const { return begun_; }
+
+  /// Starts the copy of the next share's Q, and says in shared memory what is to be copied and done for it. False:
+  /// there is none.
+  KILN_DEVICE bool begin_share() {
+    DecodeShare share;
+    if (!walk_.next(share)) return false;
+    const Work work(p_, share, kv_head_);
+    const auto* const q = static_cast<const Element::Storage*>(p_.q);
+    QueryCopy::load_rows(ptx::cvta_to_shared(smem_.q[begun_ % kDecodeQueries]), work.rows.count, thread_,
+                         [&](i32 row) { return q + work.rows.offset(p_, p_.q_strides, row); });
+    if (thread_ == 0) smem_.work(begun_) = work;
+    ++begun_;
+    return true;
+  }
+
+  /// Copies this warp's keys of the next tile of the shares begun: one commit group, empty if there is none.
+  KILN_DEVICE void start_next() {
+    if (next_ >= end_ && entered_ < begun_) enter(smem_.work(entered_++).keys);
+    if (next_ < end_) {
+      copy(smem_);
+      ++next_;
+      stage_ = following(stage_);
+      look_up_pages();
+    } else {
+      ++missing_;
+    }
+    ptx::cp_async_commit_group();
+  }
+
+  /// Copies that could not be started when they should have been.
+  KILN_DEVICE void catch_up() {
+    i32 left = missing_;
+    missing_ = 0;
+#pragma unroll 1
+    for (; left > 0; --left) start_next();
+  }
+
+ private:
+  KILN_DEVICE i32 warp() const { return static_cast<i32>(thread_ / kWarpSize); }
+  KILN_DEVICE u32 lane() const { return thread_ % kWarpSize; }
+
+  KILN_DEVICE void enter(const Keys& keys) {
+    k_ = keys.k;
+    v_ = keys.v;
+    pages_ = keys.pages;
+    padding_ = keys.padding;
+    len_ = keys.len;
+    next_ = keys.tiles.begin;
+    end_ = keys.tiles.end;
+    look_up_pages();
+  }
+
+  KILN_DEVICE i32 first_key() const { return next_ * config::kTileN + warp() * kCopyKeys; }
+
+  /// Shared is Smem, which has slots only with pages: hence a template.
+  template <class Shared>
+  KILN_DEVICE void copy(Shared& smem) {
+    using KeyCopy = TileCopy<kCopyKeys, config::kHeadDimQk, kWarpSize>;
+    using ValueCopy = TileCopy<kCopyKeys, config::kHeadDimV, kWarpSize>;
+    const u32 k = ptx::cvta_to_shared(smem.place(stage_).k + warp() * kCopyKeys * kPaddedDimQk);
+    const u32 v = ptx::cvta_to_shared(smem.place(stage_).v + warp() * kCopyKeys * kPaddedDimV);
+    const i32 first = first_key();
+    const i32 valid = len_ - first;
+    if constexpr (config::kPaged) {
+      auto& slot = smem.slot(static_cast<u32>(warp()));
+      __syncwarp();  // the last copy has read its rows
+#pragma unroll
+      for (i32 i = 0; i < kLookUps; ++i) {
+        const i32 row = static_cast<i32>(lane()) + i * static_cast<i32>(kWarpSize);
+        if (row < min(valid, kCopyKeys)) slot.put(p_, row, padding_ + first + row, page_[i]);
+      }
+      __syncwarp();
+      KeyCopy::load_rows(k, valid, lane(), [&](i32 row) { return k_ + slot.k[row]; });
+      ValueCopy::load_rows(v, valid, lane(), [&](i32 row) { return v_ + slot.v[row]; });
+    } else {
+      // A warp whose keys all lie beyond the end must not form their address.
+      const i64 row = valid > 0 ? first : 0;
+      KeyCopy::load(k, k_ + row * p_.k_strides.row, p_.k_strides.row, valid, lane());
+      ValueCopy::load(v, v_ + row * p_.v_strides.row, p_.v_strides.row, valid, lane());
+    }
+  }
+
+  /// Reads the pages of the keys that the next copy is of, early enough for it not to wait.
+  KILN_DEVICE void look_up_pages() {
+    if constexpr (config::kPaged) {
+#pragma unroll
+      for (i32 i = 0; i < kLookUps; ++i) {
+        const i32 row = static_cast<i32>(lane()) + i * static_cast<i32>(kWarpSize);
+        const i32 key = first_key() + row;
+        if (next_ < end_ && row < kCopyKeys && key < len_) {
+          page_[i] = pages_[PagedRows<kCopyKeys>::page_of(p_, padding_ + key)];
+        }
+      }
+    }
+  }
+
+  static constexpr i32 kLookUps = ceil_div(kCopyKeys, static_cast<i32>(kWarpSize));
+
+  const DecodeParams& p_;
+  Smem& smem_;
+  i32 kv_head_;
+  u32 thread_;
+  Walk walk_;
+  i32 begun_ = 0;
+  i32 entered_ = 0;                    // shares whose keys are or have been copied
+  i32 missing_ = config::kStages - 1;  // copies to be caught up with
+  i32 stage_ = 0;                      // of the next tile
+  i32 next_ = 0;                       // tile of the share entered last
+  i32 end_ = 0;
+  const Element::Storage* k_ = nullptr;
+  const Element::Storage* v_ = nullptr;
+  const i32* pages_ = nullptr;
+  i32 padding_ = 0;
+  i32 len_ = 0;
+  i32 page_[config::kPaged ? kLookUps : 1];
+};
+
 /// The way of one warp through the tiles of a share.
 class Consumer {
  public:
-  KILN_DEVICE Consumer(const DecodeParams& p, const Rows& rows, const Keys& keys, Smem& smem, u32 thread)
+  KILN_DEVICE Consumer(const DecodeParams& p, const Work& work, Smem& smem, u32 thread)
       : p_(p),
-        rows_(rows),
-        keys_(keys),
+        rows_(work.rows),
+        keys_(work.keys),
         smem_(smem),
         warp_(static_cast<i32>(thread / kWarpSize)),
-        lane_(thread % kWarpSize),
-        next_(keys.tiles.begin) {
-    look_up_page();
-  }
+        lane_(thread % kWarpSize) {}
 
   KILN_DEVICE i32 warp_row() const { return warp_ % kWarpGrid.rows * kWarpRows; }
   KILN_DEVICE i32 key_warp() const { return warp_ / kWarpGrid.rows; }
 
-  /// Copies this warp's keys of the next tile of the share: one commit group, empty at the end.
-  KILN_DEVICE void start_next_copy() {
-    if (next_ < keys_.tiles.end) {
-      const i32 first_key = first_copied_key();
-      const i32 valid = keys_.len - first_key;
-      const u32 k = ptx::cvta_to_shared(smem_.kv.k[copy_stage_] + warp_ * kCopyKeys * kPaddedDimQk);
-      const u32 v = ptx::cvta_to_shared(smem_.kv.v[copy_stage_] + warp_ * kCopyKeys * kPaddedDimV);
-      copy(k, v, first_key, valid, smem_);
-    }
-    ptx::cp_async_commit_group();
-    ++next_;
-    copy_stage_ = following(copy_stage_);
-    look_up_page();
-  }
-
-  KILN_DEVICE void run(const Queries& q, Softmax& softmax, float scale, Output& o) {
+  KILN_DEVICE void run(Producer& producer, i32& stage, const Queries& q, Softmax& softmax, float scale, Output& o) {
     const LdmatrixLane k_lane = ldmatrix_chunks_first(lane_);
     const LdmatrixLane v_lane = ldmatrix_rows_first(lane_);
-    i32 stage = 0;
+    const i32 tiles_end = keys_.tiles.end;
 #pragma unroll 1
-    for (i32 t = keys_.tiles.begin; t < keys_.tiles.end; ++t) {
+    for (i32 t = keys_.tiles.begin; t < tiles_end; ++t) {
       ptx::cp_async_wait_group<config::kStages - 2>();
       if constexpr (kWarpGrid.rows == 1) {
         __syncwarp();
       } else {
         __syncthreads();
       }
-      start_next_copy();
+      producer.start_next();
       const i32 first_key = t * config::kTileN + key_warp() * kWarpKeys;
+      const Place& place = smem_.place(stage);
       Scores s;
-      multiply_qk(s, q,
-                  BlockAddresses<kChunksQk>(
-                      ptx::cvta_to_shared(smem_.kv.k[stage] + key_warp() * kWarpKeys * kPaddedDimQk), k_lane));
+      multiply_qk(
+          s, q,
+          BlockAddresses<kChunksQk>(ptx::cvta_to_shared(place.k + key_warp() * kWarpKeys * kPaddedDimQk), k_lane));
       if constexpr (kScores.changes_scores()) {
         change_scores<kScores>(s, p_, scale, lane_, first_key, keys_.len,
                                [&](i32 b, i32 r) { return score_row(row_of(b, r)); });
@@ -215,34 +351,30 @@ class Consumer {
       if (p_.tree.words != nullptr && first_key + kWarpKeys > keys_.len - rows_.len_q)
         hide_other_branches(s, first_key);
       softmax.update(s, o);
-      multiply_pv(o, s,
-                  BlockAddresses<kChunksV>(
-                      ptx::cvta_to_shared(smem_.kv.v[stage] + key_warp() * kWarpKeys * kPaddedDimV), v_lane));
+      multiply_pv(
+          o, s, BlockAddresses<kChunksV>(ptx::cvta_to_shared(place.v + key_warp() * kWarpKeys * kPaddedDimV), v_lane));
       stage = following(stage);
     }
     softmax.finish();
   }
 
   /// Lays the warp's state where all threads can read it.
-  KILN_DEVICE void publish(const Softmax& softmax, const Output& o) const {
+  KILN_DEVICE void publish(const Softmax& softmax, const Output& o, unsigned char* output) const {
 #pragma unroll
     for (i32 b = 0; b < kRowBlocks; ++b) {
 #pragma unroll
       for (i32 r = 0; r < kRowsPerLane; ++r) {
         const i32 row = row_of(b, r);
         if (lane_ % kQuad == 0) {
-          smem_.state.m[key_warp()][row] = softmax.m[b][r];
-          smem_.state.l[key_warp()][row] = softmax.l[b][r];
+          smem_.m[key_warp()][row] = softmax.m[b][r];
+          smem_.l[key_warp()][row] = softmax.l[b][r];
         }
-        write_row(smem_.state.o[key_warp()][row], o[b], r, 1.0f, lane_);
+        lay_floats(output + key_warp() * config::kTileM * OutputTile::kRowBytes, row, o[b], r, lane_);
       }
     }
   }
 
  private:
-  KILN_DEVICE static i32 following(i32 stage) { return stage + 1 == config::kStages ? 0 : stage + 1; }
-  KILN_DEVICE i32 first_copied_key() const { return next_ * config::kTileN + warp_ * kCopyKeys; }
-
   /// Row in the tile of the lane's row r of block b.
   KILN_DEVICE i32 row_of(i32 b, i32 r) const {
     return warp_row() + b * kMmaM + accumulator_coordinate(lane_, r * kRowsPerLane).row;
@@ -251,45 +383,6 @@ class Consumer {
   KILN_DEVICE ScoreRow score_row(i32 row) const {
     const i32 existing = rows_.existing(row);
     return make_score_row<kScores>(p_, rows_.batch, rows_.head(p_, existing), rows_.query(p_, existing), keys_.delta);
-  }
-
-  /// Shared is Smem, which has slots only with pages: hence a template.
-  template <class Shared>
-  KILN_DEVICE void copy(u32 k, u32 v, i32 first_key, i32 valid, Shared& smem) {
-    using KeyCopy = TileCopy<kCopyKeys, config::kHeadDimQk, kWarpSize>;
-    using ValueCopy = TileCopy<kCopyKeys, config::kHeadDimV, kWarpSize>;
-    if constexpr (config::kPaged) {
-      auto& slot = smem.slot(static_cast<u32>(warp_));
-      __syncwarp();  // the last copy has read its rows
-#pragma unroll
-      for (i32 i = 0; i < kLookUps; ++i) {
-        const i32 row = static_cast<i32>(lane_) + i * static_cast<i32>(kWarpSize);
-        if (row < min(valid, kCopyKeys)) slot.put(p_, row, keys_.padding + first_key + row, page_[i]);
-      }
-      __syncwarp();
-      KeyCopy::load_rows(k, valid, lane_, [&](i32 row) { return keys_.k + slot.k[row]; });
-      ValueCopy::load_rows(v, valid, lane_, [&](i32 row) { return keys_.v + slot.v[row]; });
-    } else {
-      // A warp whose keys all lie beyond the end must not form their address.
-      const i64 row = valid > 0 ? first_key : 0;
-      KeyCopy::load(k, keys_.k + row * p_.k_strides.row, p_.k_strides.row, valid, lane_);
-      ValueCopy::load(v, keys_.v + row * p_.v_strides.row, p_.v_strides.row, valid, lane_);
-    }
-  }
-
-  /// Reads the pages of the keys that the next copy is of, early enough for it not to wait.
-  KILN_DEVICE void look_up_page() {
-    if constexpr (config::kPaged) {
-      const i32 first_key = first_copied_key();
-#pragma unroll
-      for (i32 i = 0; i < kLookUps; ++i) {
-        const i32 row = static_cast<i32>(lane_) + i * static_cast<i32>(kWarpSize);
-        const i32 key = first_key + row;
-        if (next_ < keys_.tiles.end && row < kCopyKeys && key < keys_.len) {
-          page_[i] = keys_.pages[PagedRows<kCopyKeys>::page_of(p_, keys_.padding + key)];
-        }
-      }
-    }
   }
 
   /// Hides the new tokens that a row's query does not descend from.
@@ -314,23 +407,19 @@ class Consumer {
     }
   }
 
-  static constexpr i32 kLookUps = ceil_div(kCopyKeys, static_cast<i32>(kWarpSize));
-
   const DecodeParams& p_;
   const Rows& rows_;
   const Keys& keys_;
   Smem& smem_;
   i32 warp_;
   u32 lane_;
-  i32 next_;
-  i32 copy_stage_ = 0;
-  i32 page_[config::kPaged ? kLookUps : 1];
 };
 
 inline constexpr i32 kVector = 4;  // fp32 columns that a thread merges at a time
 struct alignas(kVector * sizeof(float)) Vector {
   float x[kVector];
 };
+static_assert(sizeof(Vector) == kChunkBytes);
 struct alignas(kVector* Element::kBytes) PackedVector {
   u32 pairs[kVector / 2];
 };
@@ -354,18 +443,19 @@ KILN_DEVICE void add_scaled(Vector& sum, const Vector& x, float weight) {
   for (i32 i = 0; i < kVector; ++i) sum.x[i] += weight * x.x[i];
 }
 
-/// Columns column … column + 3 of a row, over all warps along the keys.
-KILN_DEVICE Piece merge_warps(const Smem& smem, i32 row, i32 column, float scale) {
+/// Columns column … column + 3 of a row, over all warps along the keys, whose O is in `output`.
+KILN_DEVICE Piece merge_warps(const Smem& smem, const unsigned char* output, i32 row, i32 column, float scale) {
   float top = kBeforeKeys;
 #pragma unroll
-  for (i32 w = 0; w < kWarpGrid.keys; ++w) top = max(top, smem.state.m[w][row]);
+  for (i32 w = 0; w < kWarpGrid.keys; ++w) top = max(top, smem.m[w][row]);
   Vector o{};
   float weight = 0;
 #pragma unroll
   for (i32 w = 0; w < kWarpGrid.keys; ++w) {
-    const float factor = ptx::ex2_approx_ftz_f32((smem.state.m[w][row] - top) * scale);
-    weight += factor * smem.state.l[w][row];
-    add_scaled(o, *reinterpret_cast<const Vector*>(&smem.state.o[w][row][column]), factor);
+    const float factor = ptx::ex2_approx_ftz_f32((smem.m[w][row] - top) * scale);
+    weight += factor * smem.l[w][row];
+    const i32 at = w * config::kTileM * OutputTile::kRowBytes + OutputTile::offset(row, column / kVector);
+    add_scaled(o, *reinterpret_cast<const Vector*>(output + at), factor);
   }
   return normalised(o, weight, top * scale);
 }
@@ -375,38 +465,42 @@ KILN_DEVICE i32 partial_row(const DecodeParams& p, const Rows& rows, i32 place, 
   return (place * p.heads_kv + rows.kv_head) * config::kTileM + row;
 }
 
-/// What all parts of a row have in common: the largest LSE, and the sum of the parts' weights over it.
-struct PartsOfRow {
-  float top;
-  float weight;
-};
-
-/// A lane looks at every 32nd part.
-KILN_DEVICE PartsOfRow weigh_parts(const DecodeParams& p, const Rows& rows, const DecodeShare& share, i32 row,
-                                   u32 lane) {
-  const auto lse_of = [&](i32 part) { return p.partial_lse[partial_row(p, rows, share.place(part), row)]; };
-  const i32 first = static_cast<i32>(lane);
+/// Columns column … column + 3 of a row, over all its parts in their order.
+KILN_DEVICE Piece merge_parts(const DecodeParams& p, const Rows& rows, const DecodeShare& share, i32 row, i32 column) {
+  constexpr i32 kAtOnce = 8;  // loads under way together
+  Vector sum{};
+  float weight = 0;
   float top = kBeforeKeys;
 #pragma unroll 1
-  for (i32 part = first; part < share.parts; part += kWarpSize) top = max(top, lse_of(part));
-  top = warp_max(top);
-  float weight = 0;
-#pragma unroll 1
-  for (i32 part = first; part < share.parts; part += kWarpSize) weight += ptx::ex2_approx_ftz_f32(lse_of(part) - top);
-  return {top, warp_sum(weight)};
-}
-
-/// Columns column … column + 3 of a row, over all its parts in their order.
-KILN_DEVICE Piece merge_parts(const DecodeParams& p, const Rows& rows, const DecodeShare& share, PartsOfRow all,
-                              i32 row, i32 column) {
-  Vector sum{};
-#pragma unroll 8
-  for (i32 part = 0; part < share.parts; ++part) {
-    const i64 at = partial_row(p, rows, share.place(part), row);
-    const auto* o = reinterpret_cast<const Vector*>(p.partial_o + at * config::kHeadDimV + column);
-    add_scaled(sum, *o, ptx::ex2_approx_ftz_f32(p.partial_lse[at] - all.top));
+  for (i32 first = 0; first < share.parts; first += kAtOnce) {
+    Vector o[kAtOnce];
+    float lse[kAtOnce];
+    float new_top = top;
+#pragma unroll
+    for (i32 i = 0; i < kAtOnce; ++i) {
+      const i32 part = min(first + i, share.parts - 1);
+      const i64 at = partial_row(p, rows, share.place(part), row);
+      o[i] = *reinterpret_cast<const Vector*>(p.partial_o + at * config::kHeadDimV + column);
+      lse[i] = p.partial_lse[at];
+    }
+#pragma unroll
+    for (i32 i = 0; i < kAtOnce; ++i) {
+      if (first + i >= share.parts) lse[i] = kMinusInf;
+      new_top = max(new_top, lse[i]);
+    }
+    const float correction = ptx::ex2_approx_ftz_f32(top - new_top);
+    top = new_top;
+    weight *= correction;
+#pragma unroll
+    for (float& x : sum.x) x *= correction;
+#pragma unroll
+    for (i32 i = 0; i < kAtOnce; ++i) {
+      const float factor = ptx::ex2_approx_ftz_f32(lse[i] - top);
+      weight += factor;
+      add_scaled(sum, o[i], factor);
+    }
   }
-  return normalised(sum, all.weight, all.top);
+  return normalised(sum, weight, top);
 }
 
 /// Calls f(row, column) for every piece of the tile's rows, shared out over the threads.
@@ -455,10 +549,12 @@ KILN_DEVICE bool arrive_last(const DecodeParams& p, const Rows& rows, const Deco
 }
 
 /// Writes what the warps have found, or leaves it for the last block of the row tile, which merges all.
-KILN_DEVICE void finish_share(const DecodeParams& p, const Rows& rows, const DecodeShare& share, Smem& smem,
+KILN_DEVICE void finish_share(const DecodeParams& p, const Work& work, const Smem& smem, const unsigned char* output,
                               float scale, u32 thread) {
+  const Rows& rows = work.rows;
+  const DecodeShare& share = work.share;
   for_pieces(rows.count, thread, [&](i32 row, i32 column) {
-    const Piece piece = merge_warps(smem, row, column, scale);
+    const Piece piece = merge_warps(smem, output, row, column, scale);
     if (share.parts == 1) {
       write_result(p, rows, row, column, piece);
       return;
@@ -468,47 +564,9 @@ KILN_DEVICE void finish_share(const DecodeParams& p, const Rows& rows, const Dec
     if (column == 0) p.partial_lse[at] = piece.lse;
   });
   if (share.parts == 1 || !arrive_last(p, rows, share, thread)) return;
-#pragma unroll 1
-  for (i32 row = static_cast<i32>(thread / kWarpSize); row < rows.count; row += config::kWarps) {
-    const PartsOfRow all = weigh_parts(p, rows, share, row, thread % kWarpSize);
-    if (thread % kWarpSize != 0) continue;
-    smem.state.m[0][row] = all.top;
-    smem.state.l[0][row] = all.weight;
-  }
-  __syncthreads();
   for_pieces(rows.count, thread, [&](i32 row, i32 column) {
-    const PartsOfRow all{smem.state.m[0][row], smem.state.l[0][row]};
-    write_result(p, rows, row, column, merge_parts(p, rows, share, all, row, column));
+    write_result(p, rows, row, column, merge_parts(p, rows, share, row, column));
   });
-}
-
-KILN_DEVICE void work_on(const DecodeParams& p, const DecodeShare& share, i32 kv_head, Smem& smem, u32 thread) {
-  const Rows rows(p, share, kv_head);
-  // Q, a group of its own, is on its way before the first keys.
-  using QueryCopy = TileCopy<config::kTileM, config::kHeadDimQk, kThreads>;
-  const auto* const q_data = static_cast<const Element::Storage*>(p.q);
-  QueryCopy::load_rows(ptx::cvta_to_shared(smem.q), rows.count, thread,
-                       [&](i32 row) { return q_data + rows.offset(p, p.q_strides, row); });
-  ptx::cp_async_commit_group();
-  const Keys keys(p, share, rows);
-  Consumer consumer(p, rows, keys, smem, thread);
-#pragma unroll 1
-  for (i32 ahead = 0; ahead < config::kStages - 1; ++ahead) consumer.start_next_copy();
-  ptx::cp_async_wait_group<config::kStages - 1>();
-  const ScoreScale scale(p.scale_log2);
-  if (scale.negate_q) QueryCopy::negate(smem.q, thread);
-  __syncthreads();
-
-  const Queries q(ptx::cvta_to_shared(smem.q + consumer.warp_row() * kPaddedDimQk), thread % kWarpSize);
-  const float softmax_scale = kScores.scales_scores() ? 1.0f : scale.magnitude;
-  Softmax softmax(softmax_scale);
-  Output o{};
-  consumer.run(q, softmax, scale.magnitude, o);
-
-  __syncthreads();  // every warp has read its last keys
-  consumer.publish(softmax, o);
-  __syncthreads();
-  finish_share(p, rows, share, smem, softmax_scale, thread);
 }
 
 }  // namespace kiln::device
@@ -516,16 +574,39 @@ KILN_DEVICE void work_on(const DecodeParams& p, const DecodeShare& share, i32 kv
 extern "C" __global__ void __launch_bounds__(kiln::device::kThreads, kiln::config::kCtasPerSm)
     kiln_decode(const __grid_constant__ kiln::device::DecodeParams p) {
   using namespace kiln::device;
+  namespace config = kiln::config;
   alignas(kSmemAlignment) extern __shared__ unsigned char smem_bytes[];
   Smem& smem = *reinterpret_cast<Smem*>(smem_bytes);
   const u32 thread = threadIdx.x;
-  const u32 heads_kv = static_cast<u32>(p.heads_kv);
-  const i32 kv_head = static_cast<i32>(blockIdx.x % heads_kv);
-  Walk walk(p, static_cast<i32>(blockIdx.x / heads_kv), thread % kWarpSize);
-  DecodeShare share;
+  const i32 block = static_cast<i32>(blockIdx.x);
+  const i32 group = quotient(block, p.heads_kv);
+  Producer producer(p, smem, block - group * p.heads_kv, group, thread);
+  const ScoreScale scale(p.scale_log2);
+  const float softmax_scale = kScores.scales_scores() ? 1.0f : scale.magnitude;
+  i32 stage = 0;
+  // Share −1 is none: the first one is begun, and its copies.
 #pragma unroll 1
-  while (walk.next(share)) {
-    work_on(p, share, kv_head, smem, thread);
-    __syncthreads();  // the next share's copies take the place of what has been merged
+  for (i32 current = -1;; ++current) {
+    if (producer.begin_share()) __syncthreads();  // the next share is in shared memory
+    producer.catch_up();
+    if (current < 0) continue;
+    if (producer.begun() <= current) return;
+    ptx::cp_async_wait_group<config::kStages - 2>();
+    Element::Storage* const q_rows = smem.q[current % kDecodeQueries];
+    if (scale.negate_q) QueryCopy::negate(q_rows, thread);
+    __syncthreads();  // Q is there, and the share before is merged
+
+    const Work& work = smem.work(current);
+    Consumer consumer(p, work, smem, thread);
+    const Queries q(ptx::cvta_to_shared(q_rows + consumer.warp_row() * kPaddedDimQk), thread % kWarpSize);
+    Softmax softmax(softmax_scale);
+    Output o{};
+    consumer.run(producer, stage, q, softmax, scale.magnitude, o);
+
+    __syncthreads();  // every warp has read its last keys
+    unsigned char* const output = smem.output(preceding(stage));
+    consumer.publish(softmax, o, output);
+    __syncthreads();
+    finish_share(p, work, smem, output, softmax_scale, thread);
   }
 }
