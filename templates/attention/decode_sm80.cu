@@ -80,6 +80,7 @@ struct Rows {
   i32 count;  // ≤ kTileM
   i32 len_q;
 
+  Rows() = default;
   KILN_DEVICE Rows(const AttentionParams& p, const DecodeShare& share, i32 head)
       : batch(share.sequence.batch),
         kv_head(head),
@@ -105,7 +106,7 @@ struct Rows {
   }
 };
 
-/// The keys of a share.
+/// The keys of a share, as copies need them.
 struct Keys {
   const Element::Storage* k;  // key 0 of the sequence, or of page 0
   const Element::Storage* v;
@@ -113,42 +114,47 @@ struct Keys {
   i32 padding;       // in front of key 0, with pages
   i32 len;
   TileRange tiles;
-  Band band;
-  KeyRange seen_by_all;  // keys that every row of the tile sees
-  i32 delta;             // query i stands at key i + delta
 
+  Keys() = default;
   KILN_DEVICE Keys(const DecodeParams& p, const DecodeShare& share, const Rows& rows)
       : k(static_cast<const Element::Storage*>(p.k) + rows.kv_head * p.k_strides.head),
         v(static_cast<const Element::Storage*>(p.v) + rows.kv_head * p.v_strides.head),
-        pages(nullptr),
-        padding(left_padding_of(p.cache, rows.batch)),
+        pages(p.page_table),
+        padding(0),
         len(share.sequence.len_k),
-        band(share.sequence.band),
-        delta(p.align_top_left != 0 ? 0 : len - rows.len_q) {
-    const i64 row = max(cache_row_of(p.cache, rows.batch), 0);
+        tiles(share.tiles) {
+    i64 row = rows.batch;
+    if (p.simple_cache == 0) {
+      row = max(cache_row_of(p.cache, rows.batch), 0);
+      padding = left_padding_of(p.cache, rows.batch);
+    }
     if constexpr (config::kPaged) {
-      pages =
-          p.page_table + (p.cache.page_indptr != nullptr ? p.cache.page_indptr[rows.batch] : row * p.page_table_stride);
+      pages += p.cache.page_indptr != nullptr ? p.cache.page_indptr[rows.batch] : row * p.page_table_stride;
     } else {
       k += row * p.k_strides.batch + padding * p.k_strides.row;
       v += row * p.v_strides.batch + padding * p.v_strides.row;
     }
-    const i32 first = rows.query(p, 0);
-    const i32 last = rows.query(p, rows.count - 1);
-    const TileRange seen = tile_range(band, first, last, config::kTileN);
-    tiles = {max(share.tiles.begin, seen.begin), min(share.tiles.end, seen.end)};
-    seen_by_all = band.of_all_rows(first, last);
+    if (share.sequence.row_tiles > 1) {  // rows of this tile may see less than the sequence's
+      const TileRange seen =
+          tile_range(share.sequence.band, rows.query(p, 0), rows.query(p, rows.count - 1), config::kTileN);
+      tiles = {max(tiles.begin, seen.begin), min(tiles.end, seen.end)};
+    }
   }
 };
 
-/// All that is known of a share.
-struct alignas(kDecodeWorkBytes / 3) Work {
-  DecodeShare share;
+/// What is known of a share while its keys arrive.
+struct alignas(kDecodeWorkBytes / 2) Work {
+  DecodeParts parts;
   Rows rows;
-  Keys keys;
+  TileRange tiles;
+  Band band;
+  KeyRange seen_by_all;  // keys that every row sees
 
-  KILN_DEVICE Work(const DecodeParams& p, const DecodeShare& given, i32 kv_head)
-      : share(given), rows(p, given, kv_head), keys(p, given, rows) {}
+  KILN_DEVICE Work(const DecodeParams& p, const DecodeShare& share, const DecodeParts& given, const Rows& its_rows,
+                   TileRange its_tiles)
+      : parts(given), rows(its_rows), tiles(its_tiles), band(share.sequence.band) {
+    seen_by_all = band.of_all_rows(rows.query(p, 0), rows.query(p, rows.count - 1));
+  }
 };
 static_assert(sizeof(Work) == kDecodeWorkBytes);
 
@@ -182,35 +188,31 @@ using QueryCopy = TileCopy<config::kTileM, config::kHeadDimQk, kThreads>;
 KILN_DEVICE i32 following(i32 stage) { return stage + 1 == config::kStages ? 0 : stage + 1; }
 KILN_DEVICE i32 preceding(i32 stage) { return stage == 0 ? config::kStages - 1 : stage - 1; }
 
-/// The copies of one warp, from share to share.
+/// The copies of one warp, from share to share: no further than the one after that at hand, which share() gave last.
 class Producer {
  public:
-  KILN_DEVICE Producer(const DecodeParams& p, Smem& smem, i32 kv_head, i32 group, u32 thread)
-      : p_(p), smem_(smem), kv_head_(kv_head), thread_(thread), walk_(p, group, thread % kWarpSize) {}
+  KILN_DEVICE Producer(const DecodeParams& p, Smem& smem, u32 thread) : p_(p), smem_(smem), thread_(thread) {}
 
-  /// Shares that have been begun.
-  KILN_DEVICE i32 begun() const { return begun_; }
-
-  /// Starts the copy of the next share's Q, and says in shared memory what is to be copied and done for it. False:
-  /// there is none.
-  KILN_DEVICE bool begin_share() {
-    DecodeShare share;
-    if (!walk_.next(share)) return false;
-    const Work work(p_, share, kv_head_);
-    const auto* const q = static_cast<const Element::Storage*>(p_.q);
-    QueryCopy::load_rows(ptx::cvta_to_shared(smem_.q[begun_ % kDecodeQueries]), work.rows.count, thread_,
-                         [&](i32 row) { return q + work.rows.offset(p_, p_.q_strides, row); });
-    if (thread_ == 0) smem_.work(begun_) = work;
-    ++begun_;
-    return true;
+  /// What to copy next.
+  KILN_DEVICE void queue(const Keys& keys, const Rows& rows) {
+    queued_keys_ = keys;
+    queued_rows_ = rows;
+    is_queued_ = true;
   }
 
-  /// Copies this warp's keys of the next tile of the shares begun: one commit group, empty if there is none.
+  /// Copies this warp's keys of the next tile, with the first of a share its part of Q: one commit group, empty if
+  /// there is none.
   KILN_DEVICE void start_next() {
-    if (next_ >= end_ && entered_ < begun_) enter(smem_.work(entered_++).keys);
-    if (next_ < end_) {
+    if (keys_.tiles.begin >= keys_.tiles.end && is_queued_) {
+      keys_ = queued_keys_;
+      is_queued_ = false;
+      look_up_pages();
+      if (keys_.tiles.begin < keys_.tiles.end) copy_queries(queued_rows_);
+      which_q_ ^= 1;
+    }
+    if (keys_.tiles.begin < keys_.tiles.end) {
       copy(smem_);
-      ++next_;
+      ++keys_.tiles.begin;
       stage_ = following(stage_);
       look_up_pages();
     } else {
@@ -231,18 +233,13 @@ class Producer {
   KILN_DEVICE i32 warp() const { return static_cast<i32>(thread_ / kWarpSize); }
   KILN_DEVICE u32 lane() const { return thread_ % kWarpSize; }
 
-  KILN_DEVICE void enter(const Keys& keys) {
-    k_ = keys.k;
-    v_ = keys.v;
-    pages_ = keys.pages;
-    padding_ = keys.padding;
-    len_ = keys.len;
-    next_ = keys.tiles.begin;
-    end_ = keys.tiles.end;
-    look_up_pages();
+  KILN_DEVICE void copy_queries(const Rows& rows) {
+    const auto* const q = static_cast<const Element::Storage*>(p_.q);
+    QueryCopy::load_rows(ptx::cvta_to_shared(smem_.q[which_q_]), rows.count, thread_,
+                         [&](i32 row) { return q + rows.offset(p_, p_.q_strides, row); });
   }
 
-  KILN_DEVICE i32 first_key() const { return next_ * config::kTileN + warp() * kCopyKeys; }
+  KILN_DEVICE i32 first_key() const { return keys_.tiles.begin * config::kTileN + warp() * kCopyKeys; }
 
   /// Shared is Smem, which has slots only with pages: hence a template.
   template <class Shared>
@@ -252,23 +249,23 @@ class Producer {
     const u32 k = ptx::cvta_to_shared(smem.place(stage_).k + warp() * kCopyKeys * kPaddedDimQk);
     const u32 v = ptx::cvta_to_shared(smem.place(stage_).v + warp() * kCopyKeys * kPaddedDimV);
     const i32 first = first_key();
-    const i32 valid = len_ - first;
+    const i32 valid = keys_.len - first;
     if constexpr (config::kPaged) {
       auto& slot = smem.slot(static_cast<u32>(warp()));
       __syncwarp();  // the last copy has read its rows
 #pragma unroll
       for (i32 i = 0; i < kLookUps; ++i) {
         const i32 row = static_cast<i32>(lane()) + i * static_cast<i32>(kWarpSize);
-        if (row < min(valid, kCopyKeys)) slot.put(p_, row, padding_ + first + row, page_[i]);
+        if (row < min(valid, kCopyKeys)) slot.put(p_, row, keys_.padding + first + row, page_[i]);
       }
       __syncwarp();
-      KeyCopy::load_rows(k, valid, lane(), [&](i32 row) { return k_ + slot.k[row]; });
-      ValueCopy::load_rows(v, valid, lane(), [&](i32 row) { return v_ + slot.v[row]; });
+      KeyCopy::load_rows(k, valid, lane(), [&](i32 row) { return keys_.k + slot.k[row]; });
+      ValueCopy::load_rows(v, valid, lane(), [&](i32 row) { return keys_.v + slot.v[row]; });
     } else {
       // A warp whose keys all lie beyond the end must not form their address.
       const i64 row = valid > 0 ? first : 0;
-      KeyCopy::load(k, k_ + row * p_.k_strides.row, p_.k_strides.row, valid, lane());
-      ValueCopy::load(v, v_ + row * p_.v_strides.row, p_.v_strides.row, valid, lane());
+      KeyCopy::load(k, keys_.k + row * p_.k_strides.row, p_.k_strides.row, valid, lane());
+      ValueCopy::load(v, keys_.v + row * p_.v_strides.row, p_.v_strides.row, valid, lane());
     }
   }
 
@@ -279,8 +276,8 @@ class Producer {
       for (i32 i = 0; i < kLookUps; ++i) {
         const i32 row = static_cast<i32>(lane()) + i * static_cast<i32>(kWarpSize);
         const i32 key = first_key() + row;
-        if (next_ < end_ && row < kCopyKeys && key < len_) {
-          page_[i] = pages_[PagedRows<kCopyKeys>::page_of(p_, padding_ + key)];
+        if (keys_.tiles.begin < keys_.tiles.end && row < kCopyKeys && key < keys_.len) {
+          page_[i] = keys_.pages[PagedRows<kCopyKeys>::page_of(p_, keys_.padding + key)];
         }
       }
     }
@@ -290,20 +287,14 @@ class Producer {
 
   const DecodeParams& p_;
   Smem& smem_;
-  i32 kv_head_;
   u32 thread_;
-  Walk walk_;
-  i32 begun_ = 0;
-  i32 entered_ = 0;                    // shares whose keys are or have been copied
   i32 missing_ = config::kStages - 1;  // copies to be caught up with
   i32 stage_ = 0;                      // of the next tile
-  i32 next_ = 0;                       // tile of the share entered last
-  i32 end_ = 0;
-  const Element::Storage* k_ = nullptr;
-  const Element::Storage* v_ = nullptr;
-  const i32* pages_ = nullptr;
-  i32 padding_ = 0;
-  i32 len_ = 0;
+  i32 which_q_ = 0;                    // place of the next Q
+  Keys keys_{};                        // of which tiles.begin is copied next
+  bool is_queued_ = false;
+  Keys queued_keys_{};
+  Rows queued_rows_{};
   i32 page_[config::kPaged ? kLookUps : 1];
 };
 
@@ -312,8 +303,8 @@ class Consumer {
  public:
   KILN_DEVICE Consumer(const DecodeParams& p, const Work& work, Smem& smem, u32 thread)
       : p_(p),
+        work_(work),
         rows_(work.rows),
-        keys_(work.keys),
         smem_(smem),
         warp_(static_cast<i32>(thread / kWarpSize)),
         lane_(thread % kWarpSize) {}
@@ -324,9 +315,9 @@ class Consumer {
   KILN_DEVICE void run(Producer& producer, i32& stage, const Queries& q, Softmax& softmax, float scale, Output& o) {
     const LdmatrixLane k_lane = ldmatrix_chunks_first(lane_);
     const LdmatrixLane v_lane = ldmatrix_rows_first(lane_);
-    const i32 tiles_end = keys_.tiles.end;
+    const i32 tiles_end = work_.tiles.end;
 #pragma unroll 1
-    for (i32 t = keys_.tiles.begin; t < tiles_end; ++t) {
+    for (i32 t = work_.tiles.begin; t < tiles_end; ++t) {
       ptx::cp_async_wait_group<config::kStages - 2>();
       if constexpr (kWarpGrid.rows == 1) {
         __syncwarp();
@@ -341,14 +332,14 @@ class Consumer {
           s, q,
           BlockAddresses<kChunksQk>(ptx::cvta_to_shared(place.k + key_warp() * kWarpKeys * kPaddedDimQk), k_lane));
       if constexpr (kScores.changes_scores()) {
-        change_scores<kScores>(s, p_, scale, lane_, first_key, keys_.len,
+        change_scores<kScores>(s, p_, scale, lane_, first_key, work_.band.len_k,
                                [&](i32 b, i32 r) { return score_row(row_of(b, r)); });
       }
-      if (first_key < keys_.seen_by_all.begin || first_key + kWarpKeys > keys_.seen_by_all.end) {
+      if (first_key < work_.seen_by_all.begin || first_key + kWarpKeys > work_.seen_by_all.end) {
         apply_mask<true>(s, lane_, first_key,
-                         [&](i32 b, i32 r) { return keys_.band.limits_of_row(rows_.query(p_, row_of(b, r))); });
+                         [&](i32 b, i32 r) { return work_.band.limits_of_row(rows_.query(p_, row_of(b, r))); });
       }
-      if (p_.tree.words != nullptr && first_key + kWarpKeys > keys_.len - rows_.len_q)
+      if (p_.tree.words != nullptr && first_key + kWarpKeys > work_.band.len_k - rows_.len_q)
         hide_other_branches(s, first_key);
       softmax.update(s, o);
       multiply_pv(
@@ -365,6 +356,7 @@ class Consumer {
 #pragma unroll
       for (i32 r = 0; r < kRowsPerLane; ++r) {
         const i32 row = row_of(b, r);
+        if (row >= rows_.count) continue;
         if (lane_ % kQuad == 0) {
           smem_.m[key_warp()][row] = softmax.m[b][r];
           smem_.l[key_warp()][row] = softmax.l[b][r];
@@ -382,7 +374,8 @@ class Consumer {
 
   KILN_DEVICE ScoreRow score_row(i32 row) const {
     const i32 existing = rows_.existing(row);
-    return make_score_row<kScores>(p_, rows_.batch, rows_.head(p_, existing), rows_.query(p_, existing), keys_.delta);
+    return make_score_row<kScores>(p_, rows_.batch, rows_.head(p_, existing), rows_.query(p_, existing),
+                                   decode_shift(p_, rows_.len_q, work_.band.len_k));
   }
 
   /// Hides the new tokens that a row's query does not descend from.
@@ -393,7 +386,7 @@ class Consumer {
       for (i32 r = 0; r < kRowsPerLane; ++r) {
         const i32 query = rows_.query(p_, rows_.existing(row_of(b, r)));
         const u32* words = p_.tree.words + rows_.batch * p_.tree.batch_stride + query * p_.tree.row_stride;
-        const i32 first_token = first_key - (keys_.len - rows_.len_q) + accumulator_coordinate(lane_, 0).column;
+        const i32 first_token = first_key - (work_.band.len_k - rows_.len_q) + accumulator_coordinate(lane_, 0).column;
 #pragma unroll
         for (i32 n = 0; n < kScoreBlocks; ++n) {
 #pragma unroll
@@ -408,8 +401,8 @@ class Consumer {
   }
 
   const DecodeParams& p_;
+  const Work& work_;
   const Rows& rows_;
-  const Keys& keys_;
   Smem& smem_;
   i32 warp_;
   u32 lane_;
@@ -424,19 +417,12 @@ struct alignas(kVector* Element::kBytes) PackedVector {
   u32 pairs[kVector / 2];
 };
 
-/// A piece of one row of O, and the row's LSE in base 2 (−inf: no key, O is 0).
+/// A piece of one row of O, and the sum of the row's weights, both times 2^−top.
 struct Piece {
   Vector o;
-  float lse;
+  float weight;
+  float top;
 };
-
-/// o / weight and its LSE, where o and weight are sums of terms times 2^−top.
-KILN_DEVICE Piece normalised(Vector o, float weight, float top) {
-  const float inverse = weight == 0.0f ? 0.0f : ptx::rcp_approx_ftz_f32(weight);
-#pragma unroll
-  for (i32 i = 0; i < kVector; ++i) o.x[i] *= inverse;
-  return {o, weight == 0.0f ? kMinusInf : top + ptx::lg2_approx_ftz_f32(weight)};
-}
 
 KILN_DEVICE void add_scaled(Vector& sum, const Vector& x, float weight) {
 #pragma unroll
@@ -448,16 +434,16 @@ KILN_DEVICE Piece merge_warps(const Smem& smem, const unsigned char* output, i32
   float top = kBeforeKeys;
 #pragma unroll
   for (i32 w = 0; w < kWarpGrid.keys; ++w) top = max(top, smem.m[w][row]);
-  Vector o{};
-  float weight = 0;
+  Piece piece{};
 #pragma unroll
   for (i32 w = 0; w < kWarpGrid.keys; ++w) {
     const float factor = ptx::ex2_approx_ftz_f32((smem.m[w][row] - top) * scale);
-    weight += factor * smem.l[w][row];
+    piece.weight += factor * smem.l[w][row];
     const i32 at = w * config::kTileM * OutputTile::kRowBytes + OutputTile::offset(row, column / kVector);
-    add_scaled(o, *reinterpret_cast<const Vector*>(output + at), factor);
+    add_scaled(piece.o, *reinterpret_cast<const Vector*>(output + at), factor);
   }
-  return normalised(o, weight, top * scale);
+  piece.top = fmaxf(top * scale, kBeforeKeys);
+  return piece;
 }
 
 /// Row of the partial results where row `row` of the tile lies, of a part of a row tile.
@@ -465,42 +451,44 @@ KILN_DEVICE i32 partial_row(const DecodeParams& p, const Rows& rows, i32 place, 
   return (place * p.heads_kv + rows.kv_head) * config::kTileM + row;
 }
 
+/// Top and weight of a row of a part.
+struct alignas(2 * sizeof(float)) PartState {
+  float top;
+  float weight;
+};
+
 /// Columns column … column + 3 of a row, over all its parts in their order.
-KILN_DEVICE Piece merge_parts(const DecodeParams& p, const Rows& rows, const DecodeShare& share, i32 row, i32 column) {
+KILN_DEVICE Piece merge_parts(const DecodeParams& p, const Rows& rows, const DecodeParts& parts, i32 row, i32 column) {
   constexpr i32 kAtOnce = 8;  // loads under way together
-  Vector sum{};
-  float weight = 0;
-  float top = kBeforeKeys;
+  const auto* const states = reinterpret_cast<const PartState*>(p.partial_state);
+  const float* const columns = p.partial_o + column;
+  Piece sum{.o = {}, .weight = 0, .top = kBeforeKeys};
 #pragma unroll 1
-  for (i32 first = 0; first < share.parts; first += kAtOnce) {
+  for (i32 first = 0; first < parts.count; first += kAtOnce) {
     Vector o[kAtOnce];
-    float lse[kAtOnce];
-    float new_top = top;
+    PartState state[kAtOnce];
 #pragma unroll
     for (i32 i = 0; i < kAtOnce; ++i) {
-      const i32 part = min(first + i, share.parts - 1);
-      const i64 at = partial_row(p, rows, share.place(part), row);
-      o[i] = *reinterpret_cast<const Vector*>(p.partial_o + at * config::kHeadDimV + column);
-      lse[i] = p.partial_lse[at];
+      const i32 at = partial_row(p, rows, parts.place(min(first + i, parts.count - 1)), row);
+      state[i] = states[at];
+      o[i] = *reinterpret_cast<const Vector*>(columns + i64{at} * config::kHeadDimV);
     }
+    float top = sum.top;
+#pragma unroll
+    for (i32 i = 0; i < kAtOnce; ++i) top = max(top, state[i].top);
+    const float correction = ptx::ex2_approx_ftz_f32(sum.top - top);
+    sum.top = top;
+    sum.weight *= correction;
+#pragma unroll
+    for (float& x : sum.o.x) x *= correction;
 #pragma unroll
     for (i32 i = 0; i < kAtOnce; ++i) {
-      if (first + i >= share.parts) lse[i] = kMinusInf;
-      new_top = max(new_top, lse[i]);
-    }
-    const float correction = ptx::ex2_approx_ftz_f32(top - new_top);
-    top = new_top;
-    weight *= correction;
-#pragma unroll
-    for (float& x : sum.x) x *= correction;
-#pragma unroll
-    for (i32 i = 0; i < kAtOnce; ++i) {
-      const float factor = ptx::ex2_approx_ftz_f32(lse[i] - top);
-      weight += factor;
-      add_scaled(sum, o[i], factor);
+      const float factor = first + i < parts.count ? ptx::ex2_approx_ftz_f32(state[i].top - top) : 0.0f;
+      sum.weight += factor * state[i].weight;
+      add_scaled(sum.o, o[i], factor);
     }
   }
-  return normalised(sum, weight, top);
+  return sum;
 }
 
 /// Calls f(row, column) for every piece of the tile's rows, shared out over the threads.
@@ -514,35 +502,41 @@ KILN_DEVICE void for_pieces(i32 rows, u32 thread, F f) {
 
 /// A sink is a key with a value of 0.
 KILN_DEVICE void add_sink(Piece& piece, float sink_log2) {
-  const float top = fmaxf(piece.lse, sink_log2);
-  const float keys = ptx::ex2_approx_ftz_f32(piece.lse - top);
-  const float weight = keys + ptx::ex2_approx_ftz_f32(sink_log2 - top);
-  const float factor = keys * ptx::rcp_approx_ftz_f32(weight);
+  const float top = fmaxf(piece.top, sink_log2);
+  const float correction = ptx::ex2_approx_ftz_f32(piece.top - top);
+  piece.weight = piece.weight * correction + ptx::ex2_approx_ftz_f32(sink_log2 - top);
+  piece.top = top;
 #pragma unroll
-  for (i32 i = 0; i < kVector; ++i) piece.o.x[i] *= factor;
-  piece.lse = top + ptx::lg2_approx_ftz_f32(weight);
+  for (float& x : piece.o.x) x *= correction;
 }
 
 KILN_DEVICE void write_result(const AttentionParams& p, const Rows& rows, i32 row, i32 column, Piece piece) {
   if (p.sinks != nullptr) add_sink(piece, p.sinks[rows.head(p, row)] * kLog2E);
+  const bool empty = piece.weight == 0.0f;
+  const float inverse = empty ? 0.0f : ptx::rcp_approx_ftz_f32(piece.weight);
+  float(&x)[kVector] = piece.o.x;
+#pragma unroll
+  for (float& element : x) element *= inverse;
   const i64 o = rows.offset(p, p.o_strides, row) + column;
-  const float(&x)[kVector] = piece.o.x;
   if constexpr (kFloatOutput) {
     *reinterpret_cast<Vector*>(static_cast<float*>(p.o) + o) = piece.o;
   } else {
     *reinterpret_cast<PackedVector*>(static_cast<Element::Storage*>(p.o) + o) = {Element::pack(x[0], x[1]),
                                                                                  Element::pack(x[2], x[3])};
   }
-  if (p.lse != nullptr && column == 0) p.lse[rows.lse_offset(p, row)] = piece.lse * p.lse_unit;
+  if (p.lse != nullptr && column == 0) {
+    const float lse = empty ? kMinusInf : piece.top + ptx::lg2_approx_ftz_f32(piece.weight);
+    p.lse[rows.lse_offset(p, row)] = lse * p.lse_unit;
+  }
 }
 
 /// True in all threads of the last block of a row tile to come here; it then sees what the others wrote before.
-KILN_DEVICE bool arrive_last(const DecodeParams& p, const Rows& rows, const DecodeShare& share, u32 thread) {
-  i32* counter = p.counters + i64{share.counter} * p.heads_kv + rows.kv_head;
+KILN_DEVICE bool arrive_last(const DecodeParams& p, const Rows& rows, const DecodeParts& parts, u32 thread) {
+  i32* counter = p.counters + i64{parts.counter} * p.heads_kv + rows.kv_head;
   __syncthreads();  // all threads' partial results come before thread 0's release
   bool last = false;
   if (thread == 0) {
-    last = ptx::atom_add_acq_rel_gpu(counter, 1) == share.parts - 1;
+    last = ptx::atom_add_acq_rel_gpu(counter, 1) == parts.count - 1;
     if (last) *counter = 0;
   }
   return __syncthreads_or(last) != 0;
@@ -552,20 +546,20 @@ KILN_DEVICE bool arrive_last(const DecodeParams& p, const Rows& rows, const Deco
 KILN_DEVICE void finish_share(const DecodeParams& p, const Work& work, const Smem& smem, const unsigned char* output,
                               float scale, u32 thread) {
   const Rows& rows = work.rows;
-  const DecodeShare& share = work.share;
+  const DecodeParts parts = work.parts;
   for_pieces(rows.count, thread, [&](i32 row, i32 column) {
     const Piece piece = merge_warps(smem, output, row, column, scale);
-    if (share.parts == 1) {
+    if (parts.count == 1) {
       write_result(p, rows, row, column, piece);
       return;
     }
-    const i64 at = partial_row(p, rows, share.place(share.part), row);
-    *reinterpret_cast<Vector*>(p.partial_o + at * config::kHeadDimV + column) = piece.o;
-    if (column == 0) p.partial_lse[at] = piece.lse;
+    const i32 at = partial_row(p, rows, parts.place(parts.part), row);
+    *reinterpret_cast<Vector*>(p.partial_o + i64{at} * config::kHeadDimV + column) = piece.o;
+    if (column == 0) reinterpret_cast<PartState*>(p.partial_state)[at] = {piece.top, piece.weight};
   });
-  if (share.parts == 1 || !arrive_last(p, rows, share, thread)) return;
+  if (parts.count == 1 || !arrive_last(p, rows, parts, thread)) return;
   for_pieces(rows.count, thread, [&](i32 row, i32 column) {
-    write_result(p, rows, row, column, merge_parts(p, rows, share, row, column));
+    write_result(p, rows, row, column, merge_parts(p, rows, parts, row, column));
   });
 }
 
@@ -578,35 +572,49 @@ extern "C" __global__ void __launch_bounds__(kiln::device::kThreads, kiln::confi
   alignas(kSmemAlignment) extern __shared__ unsigned char smem_bytes[];
   Smem& smem = *reinterpret_cast<Smem*>(smem_bytes);
   const u32 thread = threadIdx.x;
-  const i32 block = static_cast<i32>(blockIdx.x);
-  const i32 group = quotient(block, p.heads_kv);
-  Producer producer(p, smem, block - group * p.heads_kv, group, thread);
+  const i32 kv_head = static_cast<i32>(blockIdx.x);
+  const i32 group = static_cast<i32>(blockIdx.y + blockIdx.z * gridDim.y);
+  if (group >= p.split.groups) return;
+  Walk walk(p, group, thread % kWarpSize);
+  Producer producer(p, smem, thread);
   const ScoreScale scale(p.scale_log2);
   const float softmax_scale = kScores.scales_scores() ? 1.0f : scale.magnitude;
   i32 stage = 0;
-  // Share −1 is none: the first one is begun, and its copies.
+  bool is_work = false;  // whether there is a share at hand
+  // Share −1 is none: the first one's copies are begun.
 #pragma unroll 1
   for (i32 current = -1;; ++current) {
-    if (producer.begin_share()) __syncthreads();  // the next share is in shared memory
-    producer.catch_up();
-    if (current < 0) continue;
-    if (producer.begun() <= current) return;
-    ptx::cp_async_wait_group<config::kStages - 2>();
-    Element::Storage* const q_rows = smem.q[current % kDecodeQueries];
-    if (scale.negate_q) QueryCopy::negate(q_rows, thread);
-    __syncthreads();  // Q is there, and the share before is merged
+    DecodeShare share;
+    const bool is_next = walk.next(share);
+    if (is_next) {
+      const Rows rows(p, share, kv_head);
+      const Keys keys(p, share, rows);
+      producer.queue(keys, rows);
+      producer.catch_up();
+      const Work work(p, share, walk.parts_of(share), rows, keys.tiles);
+      if (thread == 0) smem.work(current + 1) = work;
+    } else if (!is_work) {
+      return;
+    }
+    if (is_work) {
+      ptx::cp_async_wait_group<config::kStages - 2>();
+      Element::Storage* const q_rows = smem.q[current % kDecodeQueries];
+      if (scale.negate_q) QueryCopy::negate(q_rows, thread);
+      __syncthreads();  // Q and the share are there, and the share before is merged
 
-    const Work& work = smem.work(current);
-    Consumer consumer(p, work, smem, thread);
-    const Queries q(ptx::cvta_to_shared(q_rows + consumer.warp_row() * kPaddedDimQk), thread % kWarpSize);
-    Softmax softmax(softmax_scale);
-    Output o{};
-    consumer.run(producer, stage, q, softmax, scale.magnitude, o);
+      const Work& work = smem.work(current);
+      Consumer consumer(p, work, smem, thread);
+      const Queries q(ptx::cvta_to_shared(q_rows + consumer.warp_row() * kPaddedDimQk), thread % kWarpSize);
+      Softmax softmax(softmax_scale);
+      Output o{};
+      consumer.run(producer, stage, q, softmax, scale.magnitude, o);
 
-    __syncthreads();  // every warp has read its last keys
-    unsigned char* const output = smem.output(preceding(stage));
-    consumer.publish(softmax, o, output);
-    __syncthreads();
-    finish_share(p, work, smem, output, softmax_scale, thread);
+      __syncthreads();  // every warp has read its last keys
+      unsigned char* const output = smem.output(preceding(stage));
+      consumer.publish(softmax, o, output);
+      __syncthreads();
+      finish_share(p, work, smem, output, softmax_scale, thread);
+    }
+    is_work = is_next;
   }
 }

@@ -34,7 +34,7 @@ KILN_DEVICE constexpr DecodeWarps decode_warps(i32 head_dim_v, i32 tile_m, i32 w
 
 /// The work at hand, and what is copied for already; one more, since a warp may be late with the one before.
 inline constexpr i32 kDecodeWorks = 3;
-inline constexpr i32 kDecodeWorkBytes = 192;
+inline constexpr i32 kDecodeWorkBytes = 128;
 /// Of Q: the rows at hand and the next ones.
 inline constexpr i32 kDecodeQueries = 2;
 

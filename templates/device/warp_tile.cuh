@@ -155,6 +155,10 @@ KILN_DEVICE void lay_row(typename E::Storage* tile_shared, i32 row, const float 
   }
 }
 
+struct alignas(2 * sizeof(float)) FloatPair {
+  float x[2];
+};
+
 /// Lays it as floats into row `row` of a swizzled tile of floats.
 template <i32 kOutputBlocks>
 KILN_DEVICE void lay_floats(unsigned char* tile, i32 row, const float (&o)[kOutputBlocks][kAccumulators], i32 r,
@@ -166,23 +170,19 @@ KILN_DEVICE void lay_floats(unsigned char* tile, i32 row, const float (&o)[kOutp
 #pragma unroll
   for (i32 n = 0; n < kOutputBlocks; ++n) {
     const i32 chunk = (n * kMmaN + column) / kChunkFloats;
-    auto* to = reinterpret_cast<float*>(tile + Tile::offset(row, chunk) + in_chunk);
-    to[0] = o[n][kRowsPerLane * r];
-    to[1] = o[n][kRowsPerLane * r + 1];
+    *reinterpret_cast<FloatPair*>(tile + Tile::offset(row, chunk) + in_chunk) = {o[n][kRowsPerLane * r],
+                                                                                 o[n][kRowsPerLane * r + 1]};
   }
 }
 
 /// Writes it to a row of floats in global memory: the four lanes of a row write a whole sector at a time.
 template <i32 kOutputBlocks>
 KILN_DEVICE void write_row(float* row, const float (&o)[kOutputBlocks][kAccumulators], i32 r, float factor, u32 lane) {
-  struct alignas(2 * sizeof(float)) Pair {
-    float x[2];
-  };
   float* to = row + accumulator_coordinate(lane, 0).column;
 #pragma unroll
   for (i32 n = 0; n < kOutputBlocks; ++n) {
     const float(&x)[kAccumulators] = o[n];
-    *reinterpret_cast<Pair*>(to + n * kMmaN) = {x[kRowsPerLane * r] * factor, x[kRowsPerLane * r + 1] * factor};
+    *reinterpret_cast<FloatPair*>(to + n * kMmaN) = {x[kRowsPerLane * r] * factor, x[kRowsPerLane * r + 1] * factor};
   }
 }
 

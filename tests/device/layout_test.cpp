@@ -153,14 +153,14 @@ TEST(SmemPlan, WarpsOfDecodeLieAlongTheRowsAsFarAsRegistersForce) {
 TEST(DecodeWorkspace, PartsFollowEachOtherAligned) {
   const DecodeWorkspace w = decode_workspace(7, 16, 128);
   EXPECT_EQ(w.counters, 0);
-  EXPECT_EQ(w.partial_lse, kMaxDecodeCounters * 4);
-  EXPECT_GE(w.partial_o, w.partial_lse + i64{7} * 16 * 4);
+  EXPECT_EQ(w.partial_state, kMaxDecodeCounters * 4);
+  EXPECT_GE(w.partial_o, w.partial_state + i64{7} * 16 * 2 * 4);
   EXPECT_EQ(w.partial_o % kWorkspaceAlignment, 0);
   EXPECT_EQ(w.bytes, w.partial_o + i64{7} * 16 * 128 * 4);
 }
 
 TEST(DecodeWorkspace, CountersLieTheSameForAllShapes) {
-  EXPECT_EQ(decode_workspace(1, 16, 64).partial_lse, decode_workspace(5000, 64, 128).partial_lse);
+  EXPECT_EQ(decode_workspace(1, 16, 64).partial_state, decode_workspace(5000, 64, 128).partial_state);
 }
 
 TEST(DecodeWorkspace, UnsplitNeedsNone) { EXPECT_EQ(decode_workspace(0, 16, 128).bytes, 0); }
@@ -169,7 +169,7 @@ TEST(DecodeWorkspace, SizesAre64Bit) { EXPECT_GT(decode_workspace(i64{1} << 21, 
 
 TEST(Params, HaveTheSizeThatTheKernelsAssert) {
   EXPECT_EQ(sizeof(ForwardParams), 312u);
-  EXPECT_EQ(sizeof(DecodeParams), 408u);
+  EXPECT_EQ(sizeof(DecodeParams), 416u);
 }
 
 }  // namespace
