@@ -102,10 +102,10 @@ class AttendingGpu {
     expect_strides(params.k_strides, Strides::bshd(rows, problem.heads_kv, config.head_dim_qk));
     expect_strides(params.v_strides, Strides::bshd(rows, problem.heads_kv, config.head_dim_v));
     expect_strides(params.o_strides, Strides::bshd(problem.len_q, problem.heads_q, config.head_dim_v));
-    if (config.paged) EXPECT_EQ(params.page_table_stride, problem.pages_of_a_sequence());
+    EXPECT_EQ(params.page_table_stride, config.paged ? problem.pages_of_a_sequence() : 0);
     if (config.bias == Bias::additive) expect_strides(params.bias_strides, {0, of_a_row, of_a_slice});
     if (config.bias == Bias::mask) expect_strides(params.bias_strides, {of_a_slice, of_a_row, 0});
-    if (config.softcap) EXPECT_FLOAT_EQ(params.softcap_log2, tune::kSoftcap * std::numbers::log2e_v<float>);
+    EXPECT_FLOAT_EQ(params.softcap_log2, config.softcap ? tune::kSoftcap * std::numbers::log2e_v<float> : 0);
   }
 
   void answer(const device::AttentionParams& params) const {
