@@ -157,7 +157,9 @@ KernelConfig with_tiling(const KernelRequest& request, const DeviceInfo& device,
 KernelConfig plan(const KernelRequest& request, const DeviceInfo& device, const TunedTable& tuned) {
   check_request(request, device);
   const auto found = tuned.find(request, device);
-  return with_tiling(request, device, found ? *found : reasoned_tiling(request, device));
+  // A row serves features, too, that take shared memory its tiling may not leave.
+  const bool usable = found && fits(request, *found, device);
+  return with_tiling(request, device, usable ? *found : reasoned_tiling(request, device));
 }
 
 int compile_weight(const KernelRequest& request) {
