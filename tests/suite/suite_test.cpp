@@ -5,6 +5,7 @@
 #include "gpu/decode_cases.hpp"
 #include "gpu/forward_call.hpp"
 #include "gpu/forward_cases.hpp"
+#include "plan/plan.hpp"
 #include "suite/plain_attention.hpp"
 #include "support/fake_cuda_control.hpp"
 
@@ -61,6 +62,14 @@ TEST(DecodeCases, AreSevenHundredOfTwoHundredKernels) {
 TEST(DecodeCases, AreTheSameEachTime) {
   expect_alike(all_decode_cases(), all_decode_cases());
   EXPECT_EQ(description(random_decode_case(12345)), description(random_decode_case(12345)));
+}
+
+TEST(DecodeCases, HaveKernelsOnEveryGpuWithTheirTypes) {
+  for (const int capability : plan::known_capabilities())
+    for (const KernelRequest& kernel : kernels_of(all_decode_cases()))
+      if (plan::has_type(capability, kernel.config.dtype))
+        EXPECT_NO_THROW(plan::plan(kernel, plan::reference_device(capability), {}))
+            << capability << name_of(kernel.config);
 }
 
 /// A call on memory that the fake driver keeps on the host.
