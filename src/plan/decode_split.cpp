@@ -47,14 +47,15 @@ DecodeSplit decode_split(const KernelConfig& config, const DeviceInfo& device, c
     const std::int64_t at_once = std::int64_t{device.sm_count} * tiling.ctas_per_sm;
     const std::int64_t groups = std::clamp<std::int64_t>(split.work, 1, filling_groups(at_once, args.heads_kv));
     split.params.groups = static_cast<int>(groups);
-    if (groups > 1) {
+    if (groups > 1 && key_tiles > 1) {
       split.counters = groups * args.heads_kv;
       split.parts = 2 * groups;
     }
     return split;
   }
   const std::int64_t split_tiles = ceil_div(args.split_size, tiling.tile_n);
-  const std::int64_t splits = args.num_splits > 0 ? args.num_splits : ceil_div(key_tiles, split_tiles);
+  const std::int64_t splits =
+      args.num_splits > 0 ? std::min<std::int64_t>(args.num_splits, key_tiles) : ceil_div(key_tiles, split_tiles);
   split.params.splits = static_cast<int>(splits);
   split.params.split_tiles = static_cast<int>(split_tiles);
   const std::int64_t groups = row_tiles * args.batch * splits;

@@ -471,6 +471,7 @@ KILN_DEVICE void finish_share(const DecodeParams& p, const Rows& rows, const Dec
 #pragma unroll 1
   for (i32 row = static_cast<i32>(thread / kWarpSize); row < rows.count; row += config::kWarps) {
     const PartsOfRow all = weigh_parts(p, rows, share, row, thread % kWarpSize);
+    if (thread % kWarpSize != 0) continue;
     smem.state.m[0][row] = all.top;
     smem.state.l[0][row] = all.weight;
   }

@@ -3,6 +3,7 @@
 #include "device/emulator/races.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <deque>
 #include <exception>
@@ -58,8 +59,8 @@ struct Block {
   std::vector<Fiber> fibers;
   std::vector<Warp> warps;
   Meeting barrier;
-  bool any[2] = {false, false};
-  int progress = 0;  // meetings completed and threads finished
+  std::array<bool, 3> any{};  // of the barrier's round, the one before, whose last may still be read, and the next
+  int progress = 0;           // meetings completed and threads finished
   std::exception_ptr error;
 };
 
@@ -212,13 +213,6 @@ void on_access(const void* address, std::size_t bytes, bool write) {
   busy = false;
 }
 
-void block_barrier(const std::source_location& site) {
-  if (!comes_to(site)) return;
-  meet(block->barrier);
-  ++self().block_barriers;
-  ++self().warp_barriers;
-}
-
 void warp_barrier(const std::source_location& site) {
   if (!comes_to(site)) return;
   warp_exchange({});
@@ -227,14 +221,16 @@ void warp_barrier(const std::source_location& site) {
 
 bool block_any(bool value, const std::source_location& site) {
   if (!comes_to(site)) return value;
-  const int round = block->barrier.round % 2;
+  const auto round = static_cast<std::size_t>(block->barrier.round) % block->any.size();
   block->any[round] |= value;
-  block->any[1 - round] = false;
+  block->any[(round + 1) % block->any.size()] = false;
   meet(block->barrier);
   ++self().block_barriers;
   ++self().warp_barriers;
   return block->any[round];
 }
+
+void block_barrier(const std::source_location& site) { static_cast<void>(block_any(false, site)); }
 
 const std::array<Words, kLanes>& warp_exchange(const Words& words) {
   Warp& warp = block->warps[current / kLanes];

@@ -50,7 +50,7 @@ class AttendingGpu {
     if (is_decode()) {
       device::DecodeParams params{};
       std::memcpy(&params, launch.params, sizeof(params));
-      answer(params, 1, params.max_len_k, params.lengths);
+      answer(params, params.len_q, params.len_k, params.seqused_k);
     } else {
       device::ForwardParams params{};
       std::memcpy(&params, launch.params, sizeof(params));

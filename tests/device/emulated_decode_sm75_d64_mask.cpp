@@ -1,15 +1,16 @@
-#define EMULATED decode_f16_d40_88_window
+#define EMULATED decode_sm75_d64_mask
 #include "device/emulator/kernel_begin.hpp"
 
 namespace kiln::config {
 
-inline constexpr int kCapability = 80;
+inline constexpr bool kBiasMask = true;
+inline constexpr int kCapability = 75;
 inline constexpr bool kCausal = false;
 inline constexpr device::DType kDType = device::DType::f16;
-inline constexpr int kHeadDimQk = 40;
-inline constexpr int kHeadDimV = 88;
-inline constexpr bool kSlidingWindow = true;
-inline constexpr int kSmemBytes = 19968;
+inline constexpr int kHeadDimQk = 64;
+inline constexpr int kHeadDimV = 64;
+inline constexpr int kSmemBytes = 18432;
+inline constexpr int kTileM = 16;
 inline constexpr int kTileN = 32;
 inline constexpr int kWarps = 2;
 
