@@ -2,10 +2,12 @@
 
 #include "api/check_args.hpp"
 #include "base/fail.hpp"
+#include "device/mask.cuh"
 #include "device/params.cuh"
 #include "device/tile_schedule.cuh"
 #include "plan/decode_split.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -65,6 +67,22 @@ cuda::LaunchShape shape_of(const plan::KernelConfig& config, std::int64_t blocks
           .smem_bytes = static_cast<unsigned>(config.smem_bytes)};
 }
 
+/// A block's KV head and group without a division.
+cuda::LaunchShape decode_shape(const plan::KernelConfig& config, int groups, int heads_kv) {
+  constexpr unsigned kMostRows = 1U << 15;  // of a grid: it has 65,535 at most
+  auto shape = shape_of(config, heads_kv);
+  shape.grid_y = std::min(static_cast<unsigned>(groups), kMostRows);
+  shape.grid_z = device::ceil_div(static_cast<unsigned>(groups), kMostRows);
+  return shape;
+}
+
+bool is_simple_cache(const DecodeArgs& args) {
+  return args.cache_rows == nullptr && args.left_padding == nullptr && args.pages.indptr == nullptr;
+}
+
+/// A window's side that no key lies beyond is open.
+int decode_side(int keys) { return keys < device::kMaxLength ? keys : -1; }
+
 }  // namespace
 
 void LoadedKernel::launch(Stream stream, const ForwardArgs& args) const {
@@ -122,16 +140,22 @@ void LoadedKernel::launch(Stream stream, const DecodeArgs& args) const {
   params.tree = {.words = args.tree.words, .batch_stride = args.tree.batch_stride, .row_stride = args.tree.row_stride};
   params.counters = reinterpret_cast<device::i32*>(base + workspace.counters);
   params.partial_o = reinterpret_cast<float*>(base + workspace.partial_o);
-  params.partial_lse = reinterpret_cast<float*>(base + workspace.partial_lse);
+  params.partial_state = reinterpret_cast<float*>(base + workspace.partial_state);
   params.split = split.params;
-  params.causal = attention.causal ? 1 : 0;
+  params.simple_cache = is_simple_cache(args) ? 1 : 0;
+  params.alike =
+      params.simple_cache != 0 && args.lengths == nullptr && args.cu_seqlens_q == nullptr && args.seqused_q == nullptr
+          ? 1
+          : 0;
   params.align_top_left = attention.alignment == Alignment::top_left ? 1 : 0;
+  params.window_left = decode_side(params.window_left);
+  params.window_right = attention.causal ? 0 : decode_side(params.window_right);
   params.len_k = args.max_len_k;
   params.cu_seqlens_q = args.cu_seqlens_q;
   params.seqused_q = args.seqused_q;
   params.seqused_k = args.lengths;
   params.total_q = args.total_q;
-  module_->launch(shape_of(config_, std::int64_t{split.params.groups} * args.heads_kv), stream, &params);
+  module_->launch(decode_shape(config_, split.params.groups, args.heads_kv), stream, &params);
   count_launch();
 }
 

@@ -80,7 +80,7 @@ std::vector<Tiling> all_tilings(const KernelRequest& request) {
   for (const int warps : {2, 4, 8}) {
     for (const int tile_n : {32, 64, 128}) {
       if (!decode_can_have(request.config, tile_n, warps)) continue;
-      for (const int stages : {2, 3, 4}) {
+      for (const int stages : {2, 3, 4, 6}) {
         for (const int ctas : {1, 2, 3, 4}) out.push_back({request.config.decode_rows, tile_n, warps, stages, ctas});
       }
     }

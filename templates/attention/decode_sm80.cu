@@ -8,14 +8,16 @@
 //
 // Roles. Warps lie side by side along the rows, and along the keys of every tile; each keeps its own m, l and O. With
 // one warp along the rows (up to 32 of them) a warp copies just the keys that it uses, and warps never wait for each
-// other between the first tile and the last.
+// other between the first tile of a share and the last.
 //
-// Shared memory. K and V tiles go round kStages places:
+// Shared memory. K and V tiles go round kStages places. Copies run kStages − 1 tiles ahead, from one share into the
+// next, so that merging a share's results and finding the next one's lengths don't stop the stream of keys:
 //
 //   step t:  wait for my copies of tile t → barrier of those who share its keys → start those of tile t + kStages − 1
 //            → S = Q K[t]ᵀ → what changes scores → mask → softmax → O += P V[t]
 //
-// After the last tile the places are laid over with the warps' O, which all threads then merge.
+// After the last tile of a share its place, the only one that no copy is under way to, is laid over with the warps' O,
+// which all threads then merge.
 //
 // Workspace (decode_workspace.cuh). Counters, zero between launches: the release and acquire of an atomic add order the
 // partial results before their reading. The merging block sets its counter back.
@@ -31,6 +33,7 @@
 #include "device/ptx.cuh"
 #include "device/score.cuh"
 #include "device/smem_plan.cuh"
+#include "device/swizzle.cuh"
 #include "device/tile_copy.cuh"
 #include "device/tile_schedule.cuh"
 #include "device/warp_tile.cuh"
@@ -53,30 +56,14 @@ static_assert(config::kHeadDimQk % kMmaN == 0 && config::kHeadDimV % kMmaN == 0)
 static_assert(config::kStages >= 2, "the copy of one tile runs under the arithmetic of another");
 
 using Walk = DecodeWalk<config::kTileM, config::kTileN>;
-
-struct alignas(kSmemAlignment) Smem : PageSlots<config::kPaged, config::kWarps, kCopyKeys> {
-  struct KeysValues {
-    Element::Storage k[config::kStages][config::kTileN * kPaddedDimQk];
-    Element::Storage v[config::kStages][config::kTileN * kPaddedDimV];
-  };
-  struct WarpStates {
-    float o[kWarpGrid.keys][config::kTileM][config::kHeadDimV + kDecodeRowPad];
-    float m[kWarpGrid.keys][config::kTileM];
-    float l[kWarpGrid.keys][config::kTileM];
-  };
-  union {
-    KeysValues kv;
-    WarpStates state;
-  };
-  Element::Storage q[config::kTileM * kPaddedDimQk];
-};
-static_assert(sizeof(Smem) == config::kSmemBytes);
-static_assert(sizeof(Smem) == decode_smem_bytes(config::kDType, config::kHeadDimQk, config::kHeadDimV, config::kTileM,
-                                                config::kTileN, config::kStages, config::kWarps, config::kPaged));
+inline constexpr DecodePlaces kPlaces(config::kDType, config::kHeadDimQk, config::kHeadDimV, config::kTileM,
+                                      config::kTileN, config::kStages, config::kWarps);
 
 using Scores = float[kRowBlocks][kScoreBlocks][kAccumulators];
 using Output = float[kRowBlocks][kOutputBlocks][kAccumulators];
 using Softmax = OnlineSoftmax<kRowBlocks>;
+/// O in floats, in shared memory.
+using OutputTile = SwizzledTile<config::kHeadDimV* static_cast<i32>(sizeof(float)) / kChunkBytes>;
 
 /// Q stays in registers where they hold it beside S, O and some 110 others; else it is read again for each tile.
 inline constexpr i32 kTileRegisters =
@@ -93,6 +80,7 @@ struct Rows {
   i32 count;  // ≤ kTileM
   i32 len_q;
 
+  Rows() = default;
   KILN_DEVICE Rows(const AttentionParams& p, const DecodeShare& share, i32 head)
       : batch(share.sequence.batch),
         kv_head(head),
@@ -118,7 +106,7 @@ struct Rows {
   }
 };
 
-/// The keys of a share.
+/// The keys of a share, as copies need them.
 struct Keys {
   const Element::Storage* k;  // key 0 of the sequence, or of page 0
   const Element::Storage* v;
@@ -126,123 +114,259 @@ struct Keys {
   i32 padding;       // in front of key 0, with pages
   i32 len;
   TileRange tiles;
-  Band band;
-  KeyRange seen_by_all;  // keys that every row of the tile sees
-  i32 delta;             // query i stands at key i + delta
 
+  Keys() = default;
   KILN_DEVICE Keys(const DecodeParams& p, const DecodeShare& share, const Rows& rows)
       : k(static_cast<const Element::Storage*>(p.k) + rows.kv_head * p.k_strides.head),
         v(static_cast<const Element::Storage*>(p.v) + rows.kv_head * p.v_strides.head),
-        pages(nullptr),
-        padding(left_padding_of(p.cache, rows.batch)),
+        pages(p.page_table),
+        padding(0),
         len(share.sequence.len_k),
-        band(decode_band(p, rows.len_q, len)),
-        delta(p.align_top_left != 0 ? 0 : len - rows.len_q) {
-    const i64 row = max(cache_row_of(p.cache, rows.batch), 0);
+        tiles(share.tiles) {
+    i64 row = rows.batch;
+    if (p.simple_cache == 0) {
+      row = max(cache_row_of(p.cache, rows.batch), 0);
+      padding = left_padding_of(p.cache, rows.batch);
+    }
     if constexpr (config::kPaged) {
-      pages =
-          p.page_table + (p.cache.page_indptr != nullptr ? p.cache.page_indptr[rows.batch] : row * p.page_table_stride);
+      pages += p.cache.page_indptr != nullptr ? p.cache.page_indptr[rows.batch] : row * p.page_table_stride;
     } else {
       k += row * p.k_strides.batch + padding * p.k_strides.row;
       v += row * p.v_strides.batch + padding * p.v_strides.row;
     }
-    const i32 first = rows.query(p, 0);
-    const i32 last = rows.query(p, rows.count - 1);
-    const TileRange seen = tile_range(band, first, last, config::kTileN);
-    tiles = {max(share.tiles.begin, seen.begin), min(share.tiles.end, seen.end)};
-    seen_by_all = band.of_all_rows(first, last);
+    if (share.sequence.row_tiles > 1) {  // rows of this tile may see less than the sequence's
+      const TileRange seen =
+          tile_range(share.sequence.band, rows.query(p, 0), rows.query(p, rows.count - 1), config::kTileN);
+      tiles = {max(tiles.begin, seen.begin), min(tiles.end, seen.end)};
+    }
   }
+};
+
+/// What is known of a share while its keys arrive.
+struct alignas(kDecodeWorkBytes / 2) Work {
+  DecodeParts parts;
+  Rows rows;
+  TileRange tiles;
+  Band band;
+  KeyRange seen_by_all;  // keys that every row sees
+
+  KILN_DEVICE Work(const DecodeParams& p, const DecodeShare& share, const DecodeParts& given, const Rows& its_rows,
+                   TileRange its_tiles)
+      : parts(given), rows(its_rows), tiles(its_tiles), band(share.sequence.band) {
+    seen_by_all = band.of_all_rows(rows.query(p, 0), rows.query(p, rows.count - 1));
+  }
+};
+static_assert(sizeof(Work) == kDecodeWorkBytes);
+
+/// K and V of a tile.
+struct Place {
+  Element::Storage k[config::kTileN * kPaddedDimQk];
+  Element::Storage v[config::kTileN * kPaddedDimV];
+};
+static_assert(sizeof(Place) == kPlaces.place);
+
+struct alignas(kSmemAlignment) Smem : PageSlots<config::kPaged, config::kWarps, kCopyKeys> {
+  unsigned char places[kPlaces.bytes()];
+  Element::Storage q[kDecodeQueries][config::kTileM * kPaddedDimQk];
+  float m[kWarpGrid.keys][config::kTileM];
+  float l[kWarpGrid.keys][config::kTileM];
+  alignas(Work) unsigned char works[kDecodeWorks][kDecodeWorkBytes];
+
+  KILN_DEVICE Place& place(i32 stage) { return reinterpret_cast<Place*>(places)[stage]; }
+  /// O of the warps along the keys, while the place `free` holds nothing.
+  KILN_DEVICE unsigned char* output(i32 free) {
+    return places + (kPlaces.output_has_own() ? config::kStages : free) * kPlaces.place;
+  }
+  KILN_DEVICE Work& work(i32 index) { return *reinterpret_cast<Work*>(works[index % kDecodeWorks]); }
+};
+static_assert(sizeof(Smem) == config::kSmemBytes);
+static_assert(sizeof(Smem) == decode_smem_bytes(config::kDType, config::kHeadDimQk, config::kHeadDimV, config::kTileM,
+                                                config::kTileN, config::kStages, config::kWarps, config::kPaged));
+
+using QueryCopy = TileCopy<config::kTileM, config::kHeadDimQk, kThreads>;
+
+KILN_DEVICE i32 following(i32 stage) { return stage + 1 == config::kStages ? 0 : stage + 1; }
+KILN_DEVICE i32 preceding(i32 stage) { return stage == 0 ? config::kStages - 1 : stage - 1; }
+
+/// The copies of one warp, from share to share: no further than the one after that at hand, which share() gave last.
+class Producer {
+ public:
+  KILN_DEVICE Producer(const DecodeParams& p, Smem& smem, u32 thread) : p_(p), smem_(smem), thread_(thread) {}
+
+  /// What to copy next.
+  KILN_DEVICE void queue(const Keys& keys, const Rows& rows) {
+    queued_keys_ = keys;
+    queued_rows_ = rows;
+    is_queued_ = true;
+  }
+
+  /// Copies this warp's keys of the next tile, with the first of a share its part of Q: one commit group, empty if
+  /// there is none.
+  KILN_DEVICE void start_next() {
+    if (keys_.tiles.begin >= keys_.tiles.end && is_queued_) {
+      keys_ = queued_keys_;
+      is_queued_ = false;
+      look_up_pages();
+      if (keys_.tiles.begin < keys_.tiles.end) copy_queries(queued_rows_);
+      which_q_ ^= 1;
+    }
+    if (keys_.tiles.begin < keys_.tiles.end) {
+      copy(smem_);
+      ++keys_.tiles.begin;
+      stage_ = following(stage_);
+      look_up_pages();
+    } else {
+      ++missing_;
+    }
+    ptx::cp_async_commit_group();
+  }
+
+  /// Copies that could not be started when they should have been.
+  KILN_DEVICE void catch_up() {
+    i32 left = missing_;
+    missing_ = 0;
+#pragma unroll 1
+    for (; left > 0; --left) start_next();
+  }
+
+ private:
+  KILN_DEVICE i32 warp() const { return static_cast<i32>(thread_ / kWarpSize); }
+  KILN_DEVICE u32 lane() const { return thread_ % kWarpSize; }
+
+  KILN_DEVICE void copy_queries(const Rows& rows) {
+    const auto* const q = static_cast<const Element::Storage*>(p_.q);
+    QueryCopy::load_rows(ptx::cvta_to_shared(smem_.q[which_q_]), rows.count, thread_,
+                         [&](i32 row) { return q + rows.offset(p_, p_.q_strides, row); });
+  }
+
+  KILN_DEVICE i32 first_key() const { return keys_.tiles.begin * config::kTileN + warp() * kCopyKeys; }
+
+  /// Shared is Smem, which has slots only with pages: hence a template.
+  template <class Shared>
+  KILN_DEVICE void copy(Shared& smem) {
+    using KeyCopy = TileCopy<kCopyKeys, config::kHeadDimQk, kWarpSize>;
+    using ValueCopy = TileCopy<kCopyKeys, config::kHeadDimV, kWarpSize>;
+    const u32 k = ptx::cvta_to_shared(smem.place(stage_).k + warp() * kCopyKeys * kPaddedDimQk);
+    const u32 v = ptx::cvta_to_shared(smem.place(stage_).v + warp() * kCopyKeys * kPaddedDimV);
+    const i32 first = first_key();
+    const i32 valid = keys_.len - first;
+    if constexpr (config::kPaged) {
+      auto& slot = smem.slot(static_cast<u32>(warp()));
+      __syncwarp();  // the last copy has read its rows
+#pragma unroll
+      for (i32 i = 0; i < kLookUps; ++i) {
+        const i32 row = static_cast<i32>(lane()) + i * static_cast<i32>(kWarpSize);
+        if (row < min(valid, kCopyKeys)) slot.put(p_, row, keys_.padding + first + row, page_[i]);
+      }
+      __syncwarp();
+      KeyCopy::load_rows(k, valid, lane(), [&](i32 row) { return keys_.k + slot.k[row]; });
+      ValueCopy::load_rows(v, valid, lane(), [&](i32 row) { return keys_.v + slot.v[row]; });
+    } else {
+      // A warp whose keys all lie beyond the end must not form their address.
+      const i64 row = valid > 0 ? first : 0;
+      KeyCopy::load(k, keys_.k + row * p_.k_strides.row, p_.k_strides.row, valid, lane());
+      ValueCopy::load(v, keys_.v + row * p_.v_strides.row, p_.v_strides.row, valid, lane());
+    }
+  }
+
+  /// Reads the pages of the keys that the next copy is of, early enough for it not to wait.
+  KILN_DEVICE void look_up_pages() {
+    if constexpr (config::kPaged) {
+#pragma unroll
+      for (i32 i = 0; i < kLookUps; ++i) {
+        const i32 row = static_cast<i32>(lane()) + i * static_cast<i32>(kWarpSize);
+        const i32 key = first_key() + row;
+        if (keys_.tiles.begin < keys_.tiles.end && row < kCopyKeys && key < keys_.len) {
+          page_[i] = keys_.pages[PagedRows<kCopyKeys>::page_of(p_, keys_.padding + key)];
+        }
+      }
+    }
+  }
+
+  static constexpr i32 kLookUps = ceil_div(kCopyKeys, static_cast<i32>(kWarpSize));
+
+  const DecodeParams& p_;
+  Smem& smem_;
+  u32 thread_;
+  i32 missing_ = config::kStages - 1;  // copies to be caught up with
+  i32 stage_ = 0;                      // of the next tile
+  i32 which_q_ = 0;                    // place of the next Q
+  Keys keys_{};                        // of which tiles.begin is copied next
+  bool is_queued_ = false;
+  Keys queued_keys_{};
+  Rows queued_rows_{};
+  i32 page_[config::kPaged ? kLookUps : 1];
 };
 
 /// The way of one warp through the tiles of a share.
 class Consumer {
  public:
-  KILN_DEVICE Consumer(const DecodeParams& p, const Rows& rows, const Keys& keys, Smem& smem, u32 thread)
+  KILN_DEVICE Consumer(const DecodeParams& p, const Work& work, Smem& smem, u32 thread)
       : p_(p),
-        rows_(rows),
-        keys_(keys),
+        work_(work),
+        rows_(work.rows),
         smem_(smem),
         warp_(static_cast<i32>(thread / kWarpSize)),
-        lane_(thread % kWarpSize),
-        next_(keys.tiles.begin) {
-    look_up_page();
-  }
+        lane_(thread % kWarpSize) {}
 
   KILN_DEVICE i32 warp_row() const { return warp_ % kWarpGrid.rows * kWarpRows; }
   KILN_DEVICE i32 key_warp() const { return warp_ / kWarpGrid.rows; }
 
-  /// Copies this warp's keys of the next tile of the share: one commit group, empty at the end.
-  KILN_DEVICE void start_next_copy() {
-    if (next_ < keys_.tiles.end) {
-      const i32 first_key = first_copied_key();
-      const i32 valid = keys_.len - first_key;
-      const u32 k = ptx::cvta_to_shared(smem_.kv.k[copy_stage_] + warp_ * kCopyKeys * kPaddedDimQk);
-      const u32 v = ptx::cvta_to_shared(smem_.kv.v[copy_stage_] + warp_ * kCopyKeys * kPaddedDimV);
-      copy(k, v, first_key, valid, smem_);
-    }
-    ptx::cp_async_commit_group();
-    ++next_;
-    copy_stage_ = following(copy_stage_);
-    look_up_page();
-  }
-
-  KILN_DEVICE void run(const Queries& q, Softmax& softmax, float scale, Output& o) {
+  KILN_DEVICE void run(Producer& producer, i32& stage, const Queries& q, Softmax& softmax, float scale, Output& o) {
     const LdmatrixLane k_lane = ldmatrix_chunks_first(lane_);
     const LdmatrixLane v_lane = ldmatrix_rows_first(lane_);
-    i32 stage = 0;
+    const i32 tiles_end = work_.tiles.end;
 #pragma unroll 1
-    for (i32 t = keys_.tiles.begin; t < keys_.tiles.end; ++t) {
+    for (i32 t = work_.tiles.begin; t < tiles_end; ++t) {
       ptx::cp_async_wait_group<config::kStages - 2>();
       if constexpr (kWarpGrid.rows == 1) {
         __syncwarp();
       } else {
         __syncthreads();
       }
-      start_next_copy();
+      producer.start_next();
       const i32 first_key = t * config::kTileN + key_warp() * kWarpKeys;
+      const Place& place = smem_.place(stage);
       Scores s;
-      multiply_qk(s, q,
-                  BlockAddresses<kChunksQk>(
-                      ptx::cvta_to_shared(smem_.kv.k[stage] + key_warp() * kWarpKeys * kPaddedDimQk), k_lane));
+      multiply_qk(
+          s, q,
+          BlockAddresses<kChunksQk>(ptx::cvta_to_shared(place.k + key_warp() * kWarpKeys * kPaddedDimQk), k_lane));
       if constexpr (kScores.changes_scores()) {
-        change_scores<kScores>(s, p_, scale, lane_, first_key, keys_.len,
+        change_scores<kScores>(s, p_, scale, lane_, first_key, work_.band.len_k,
                                [&](i32 b, i32 r) { return score_row(row_of(b, r)); });
       }
-      if (first_key < keys_.seen_by_all.begin || first_key + kWarpKeys > keys_.seen_by_all.end) {
+      if (first_key < work_.seen_by_all.begin || first_key + kWarpKeys > work_.seen_by_all.end) {
         apply_mask<true>(s, lane_, first_key,
-                         [&](i32 b, i32 r) { return keys_.band.limits_of_row(rows_.query(p_, row_of(b, r))); });
+                         [&](i32 b, i32 r) { return work_.band.limits_of_row(rows_.query(p_, row_of(b, r))); });
       }
-      if (p_.tree.words != nullptr && first_key + kWarpKeys > keys_.len - rows_.len_q)
+      if (p_.tree.words != nullptr && first_key + kWarpKeys > work_.band.len_k - rows_.len_q)
         hide_other_branches(s, first_key);
       softmax.update(s, o);
-      multiply_pv(o, s,
-                  BlockAddresses<kChunksV>(
-                      ptx::cvta_to_shared(smem_.kv.v[stage] + key_warp() * kWarpKeys * kPaddedDimV), v_lane));
+      multiply_pv(
+          o, s, BlockAddresses<kChunksV>(ptx::cvta_to_shared(place.v + key_warp() * kWarpKeys * kPaddedDimV), v_lane));
       stage = following(stage);
     }
     softmax.finish();
   }
 
   /// Lays the warp's state where all threads can read it.
-  KILN_DEVICE void publish(const Softmax& softmax, const Output& o) const {
+  KILN_DEVICE void publish(const Softmax& softmax, const Output& o, unsigned char* output) const {
 #pragma unroll
     for (i32 b = 0; b < kRowBlocks; ++b) {
 #pragma unroll
       for (i32 r = 0; r < kRowsPerLane; ++r) {
         const i32 row = row_of(b, r);
+        if (row >= rows_.count) continue;
         if (lane_ % kQuad == 0) {
-          smem_.state.m[key_warp()][row] = softmax.m[b][r];
-          smem_.state.l[key_warp()][row] = softmax.l[b][r];
+          smem_.m[key_warp()][row] = softmax.m[b][r];
+          smem_.l[key_warp()][row] = softmax.l[b][r];
         }
-        write_row(smem_.state.o[key_warp()][row], o[b], r, 1.0f, lane_);
+        lay_floats(output + key_warp() * config::kTileM * OutputTile::kRowBytes, row, o[b], r, lane_);
       }
     }
   }
 
  private:
-  KILN_DEVICE static i32 following(i32 stage) { return stage + 1 == config::kStages ? 0 : stage + 1; }
-  KILN_DEVICE i32 first_copied_key() const { return next_ * config::kTileN + warp_ * kCopyKeys; }
-
   /// Row in the tile of the lane's row r of block b.
   KILN_DEVICE i32 row_of(i32 b, i32 r) const {
     return warp_row() + b * kMmaM + accumulator_coordinate(lane_, r * kRowsPerLane).row;
@@ -250,46 +374,8 @@ class Consumer {
 
   KILN_DEVICE ScoreRow score_row(i32 row) const {
     const i32 existing = rows_.existing(row);
-    return make_score_row<kScores>(p_, rows_.batch, rows_.head(p_, existing), rows_.query(p_, existing), keys_.delta);
-  }
-
-  /// Shared is Smem, which has slots only with pages: hence a template.
-  template <class Shared>
-  KILN_DEVICE void copy(u32 k, u32 v, i32 first_key, i32 valid, Shared& smem) {
-    using KeyCopy = TileCopy<kCopyKeys, config::kHeadDimQk, kWarpSize>;
-    using ValueCopy = TileCopy<kCopyKeys, config::kHeadDimV, kWarpSize>;
-    if constexpr (config::kPaged) {
-      auto& slot = smem.slot(static_cast<u32>(warp_));
-      __syncwarp();  // the last copy has read its rows
-#pragma unroll
-      for (i32 i = 0; i < kLookUps; ++i) {
-        const i32 row = static_cast<i32>(lane_) + i * static_cast<i32>(kWarpSize);
-        if (row < min(valid, kCopyKeys)) slot.put(p_, row, keys_.padding + first_key + row, page_[i]);
-      }
-      __syncwarp();
-      KeyCopy::load_rows(k, valid, lane_, [&](i32 row) { return keys_.k + slot.k[row]; });
-      ValueCopy::load_rows(v, valid, lane_, [&](i32 row) { return keys_.v + slot.v[row]; });
-    } else {
-      // A warp whose keys all lie beyond the end must not form their address.
-      const i64 row = valid > 0 ? first_key : 0;
-      KeyCopy::load(k, keys_.k + row * p_.k_strides.row, p_.k_strides.row, valid, lane_);
-      ValueCopy::load(v, keys_.v + row * p_.v_strides.row, p_.v_strides.row, valid, lane_);
-    }
-  }
-
-  /// Reads the pages of the keys that the next copy is of, early enough for it not to wait.
-  KILN_DEVICE void look_up_page() {
-    if constexpr (config::kPaged) {
-      const i32 first_key = first_copied_key();
-#pragma unroll
-      for (i32 i = 0; i < kLookUps; ++i) {
-        const i32 row = static_cast<i32>(lane_) + i * static_cast<i32>(kWarpSize);
-        const i32 key = first_key + row;
-        if (next_ < keys_.tiles.end && row < kCopyKeys && key < keys_.len) {
-          page_[i] = keys_.pages[PagedRows<kCopyKeys>::page_of(p_, keys_.padding + key)];
-        }
-      }
-    }
+    return make_score_row<kScores>(p_, rows_.batch, rows_.head(p_, existing), rows_.query(p_, existing),
+                                   decode_shift(p_, rows_.len_q, work_.band.len_k));
   }
 
   /// Hides the new tokens that a row's query does not descend from.
@@ -300,7 +386,7 @@ class Consumer {
       for (i32 r = 0; r < kRowsPerLane; ++r) {
         const i32 query = rows_.query(p_, rows_.existing(row_of(b, r)));
         const u32* words = p_.tree.words + rows_.batch * p_.tree.batch_stride + query * p_.tree.row_stride;
-        const i32 first_token = first_key - (keys_.len - rows_.len_q) + accumulator_coordinate(lane_, 0).column;
+        const i32 first_token = first_key - (work_.band.len_k - rows_.len_q) + accumulator_coordinate(lane_, 0).column;
 #pragma unroll
         for (i32 n = 0; n < kScoreBlocks; ++n) {
 #pragma unroll
@@ -314,60 +400,50 @@ class Consumer {
     }
   }
 
-  static constexpr i32 kLookUps = ceil_div(kCopyKeys, static_cast<i32>(kWarpSize));
-
   const DecodeParams& p_;
+  const Work& work_;
   const Rows& rows_;
-  const Keys& keys_;
   Smem& smem_;
   i32 warp_;
   u32 lane_;
-  i32 next_;
-  i32 copy_stage_ = 0;
-  i32 page_[config::kPaged ? kLookUps : 1];
 };
 
 inline constexpr i32 kVector = 4;  // fp32 columns that a thread merges at a time
 struct alignas(kVector * sizeof(float)) Vector {
   float x[kVector];
 };
+static_assert(sizeof(Vector) == kChunkBytes);
 struct alignas(kVector* Element::kBytes) PackedVector {
   u32 pairs[kVector / 2];
 };
 
-/// A piece of one row of O, and the row's LSE in base 2 (−inf: no key, O is 0).
+/// A piece of one row of O, and the sum of the row's weights, both times 2^−top.
 struct Piece {
   Vector o;
-  float lse;
+  float weight;
+  float top;
 };
-
-/// o / weight and its LSE, where o and weight are sums of terms times 2^−top.
-KILN_DEVICE Piece normalised(Vector o, float weight, float top) {
-  const float inverse = weight == 0.0f ? 0.0f : ptx::rcp_approx_ftz_f32(weight);
-#pragma unroll
-  for (i32 i = 0; i < kVector; ++i) o.x[i] *= inverse;
-  return {o, weight == 0.0f ? kMinusInf : top + ptx::lg2_approx_ftz_f32(weight)};
-}
 
 KILN_DEVICE void add_scaled(Vector& sum, const Vector& x, float weight) {
 #pragma unroll
   for (i32 i = 0; i < kVector; ++i) sum.x[i] += weight * x.x[i];
 }
 
-/// Columns column … column + 3 of a row, over all warps along the keys.
-KILN_DEVICE Piece merge_warps(const Smem& smem, i32 row, i32 column, float scale) {
+/// Columns column … column + 3 of a row, over all warps along the keys, whose O is in `output`.
+KILN_DEVICE Piece merge_warps(const Smem& smem, const unsigned char* output, i32 row, i32 column, float scale) {
   float top = kBeforeKeys;
 #pragma unroll
-  for (i32 w = 0; w < kWarpGrid.keys; ++w) top = max(top, smem.state.m[w][row]);
-  Vector o{};
-  float weight = 0;
+  for (i32 w = 0; w < kWarpGrid.keys; ++w) top = max(top, smem.m[w][row]);
+  Piece piece{};
 #pragma unroll
   for (i32 w = 0; w < kWarpGrid.keys; ++w) {
-    const float factor = ptx::ex2_approx_ftz_f32((smem.state.m[w][row] - top) * scale);
-    weight += factor * smem.state.l[w][row];
-    add_scaled(o, *reinterpret_cast<const Vector*>(&smem.state.o[w][row][column]), factor);
+    const float factor = ptx::ex2_approx_ftz_f32((smem.m[w][row] - top) * scale);
+    piece.weight += factor * smem.l[w][row];
+    const i32 at = w * config::kTileM * OutputTile::kRowBytes + OutputTile::offset(row, column / kVector);
+    add_scaled(piece.o, *reinterpret_cast<const Vector*>(output + at), factor);
   }
-  return normalised(o, weight, top * scale);
+  piece.top = fmaxf(top * scale, kBeforeKeys);
+  return piece;
 }
 
 /// Row of the partial results where row `row` of the tile lies, of a part of a row tile.
@@ -375,38 +451,44 @@ KILN_DEVICE i32 partial_row(const DecodeParams& p, const Rows& rows, i32 place, 
   return (place * p.heads_kv + rows.kv_head) * config::kTileM + row;
 }
 
-/// What all parts of a row have in common: the largest LSE, and the sum of the parts' weights over it.
-struct PartsOfRow {
+/// Top and weight of a row of a part.
+struct alignas(2 * sizeof(float)) PartState {
   float top;
   float weight;
 };
 
-/// A lane looks at every 32nd part.
-KILN_DEVICE PartsOfRow weigh_parts(const DecodeParams& p, const Rows& rows, const DecodeShare& share, i32 row,
-                                   u32 lane) {
-  const auto lse_of = [&](i32 part) { return p.partial_lse[partial_row(p, rows, share.place(part), row)]; };
-  const i32 first = static_cast<i32>(lane);
-  float top = kBeforeKeys;
-#pragma unroll 1
-  for (i32 part = first; part < share.parts; part += kWarpSize) top = max(top, lse_of(part));
-  top = warp_max(top);
-  float weight = 0;
-#pragma unroll 1
-  for (i32 part = first; part < share.parts; part += kWarpSize) weight += ptx::ex2_approx_ftz_f32(lse_of(part) - top);
-  return {top, warp_sum(weight)};
-}
-
 /// Columns column … column + 3 of a row, over all its parts in their order.
-KILN_DEVICE Piece merge_parts(const DecodeParams& p, const Rows& rows, const DecodeShare& share, PartsOfRow all,
-                              i32 row, i32 column) {
-  Vector sum{};
-#pragma unroll 8
-  for (i32 part = 0; part < share.parts; ++part) {
-    const i64 at = partial_row(p, rows, share.place(part), row);
-    const auto* o = reinterpret_cast<const Vector*>(p.partial_o + at * config::kHeadDimV + column);
-    add_scaled(sum, *o, ptx::ex2_approx_ftz_f32(p.partial_lse[at] - all.top));
+KILN_DEVICE Piece merge_parts(const DecodeParams& p, const Rows& rows, const DecodeParts& parts, i32 row, i32 column) {
+  constexpr i32 kAtOnce = 8;  // loads under way together
+  const auto* const states = reinterpret_cast<const PartState*>(p.partial_state);
+  const float* const columns = p.partial_o + column;
+  Piece sum{.o = {}, .weight = 0, .top = kBeforeKeys};
+#pragma unroll 1
+  for (i32 first = 0; first < parts.count; first += kAtOnce) {
+    Vector o[kAtOnce];
+    PartState state[kAtOnce];
+#pragma unroll
+    for (i32 i = 0; i < kAtOnce; ++i) {
+      const i32 at = partial_row(p, rows, parts.place(min(first + i, parts.count - 1)), row);
+      state[i] = states[at];
+      o[i] = *reinterpret_cast<const Vector*>(columns + i64{at} * config::kHeadDimV);
+    }
+    float top = sum.top;
+#pragma unroll
+    for (i32 i = 0; i < kAtOnce; ++i) top = max(top, state[i].top);
+    const float correction = ptx::ex2_approx_ftz_f32(sum.top - top);
+    sum.top = top;
+    sum.weight *= correction;
+#pragma unroll
+    for (float& x : sum.o.x) x *= correction;
+#pragma unroll
+    for (i32 i = 0; i < kAtOnce; ++i) {
+      const float factor = first + i < parts.count ? ptx::ex2_approx_ftz_f32(state[i].top - top) : 0.0f;
+      sum.weight += factor * state[i].weight;
+      add_scaled(sum.o, o[i], factor);
+    }
   }
-  return normalised(sum, all.weight, all.top);
+  return sum;
 }
 
 /// Calls f(row, column) for every piece of the tile's rows, shared out over the threads.
@@ -420,95 +502,65 @@ KILN_DEVICE void for_pieces(i32 rows, u32 thread, F f) {
 
 /// A sink is a key with a value of 0.
 KILN_DEVICE void add_sink(Piece& piece, float sink_log2) {
-  const float top = fmaxf(piece.lse, sink_log2);
-  const float keys = ptx::ex2_approx_ftz_f32(piece.lse - top);
-  const float weight = keys + ptx::ex2_approx_ftz_f32(sink_log2 - top);
-  const float factor = keys * ptx::rcp_approx_ftz_f32(weight);
+  const float top = fmaxf(piece.top, sink_log2);
+  const float correction = ptx::ex2_approx_ftz_f32(piece.top - top);
+  piece.weight = piece.weight * correction + ptx::ex2_approx_ftz_f32(sink_log2 - top);
+  piece.top = top;
 #pragma unroll
-  for (i32 i = 0; i < kVector; ++i) piece.o.x[i] *= factor;
-  piece.lse = top + ptx::lg2_approx_ftz_f32(weight);
+  for (float& x : piece.o.x) x *= correction;
 }
 
 KILN_DEVICE void write_result(const AttentionParams& p, const Rows& rows, i32 row, i32 column, Piece piece) {
   if (p.sinks != nullptr) add_sink(piece, p.sinks[rows.head(p, row)] * kLog2E);
+  const bool empty = piece.weight == 0.0f;
+  const float inverse = empty ? 0.0f : ptx::rcp_approx_ftz_f32(piece.weight);
+  float(&x)[kVector] = piece.o.x;
+#pragma unroll
+  for (float& element : x) element *= inverse;
   const i64 o = rows.offset(p, p.o_strides, row) + column;
-  const float(&x)[kVector] = piece.o.x;
   if constexpr (kFloatOutput) {
     *reinterpret_cast<Vector*>(static_cast<float*>(p.o) + o) = piece.o;
   } else {
     *reinterpret_cast<PackedVector*>(static_cast<Element::Storage*>(p.o) + o) = {Element::pack(x[0], x[1]),
                                                                                  Element::pack(x[2], x[3])};
   }
-  if (p.lse != nullptr && column == 0) p.lse[rows.lse_offset(p, row)] = piece.lse * p.lse_unit;
+  if (p.lse != nullptr && column == 0) {
+    const float lse = empty ? kMinusInf : piece.top + ptx::lg2_approx_ftz_f32(piece.weight);
+    p.lse[rows.lse_offset(p, row)] = lse * p.lse_unit;
+  }
 }
 
 /// True in all threads of the last block of a row tile to come here; it then sees what the others wrote before.
-KILN_DEVICE bool arrive_last(const DecodeParams& p, const Rows& rows, const DecodeShare& share, u32 thread) {
-  i32* counter = p.counters + i64{share.counter} * p.heads_kv + rows.kv_head;
+KILN_DEVICE bool arrive_last(const DecodeParams& p, const Rows& rows, const DecodeParts& parts, u32 thread) {
+  i32* counter = p.counters + i64{parts.counter} * p.heads_kv + rows.kv_head;
   __syncthreads();  // all threads' partial results come before thread 0's release
   bool last = false;
   if (thread == 0) {
-    last = ptx::atom_add_acq_rel_gpu(counter, 1) == share.parts - 1;
+    last = ptx::atom_add_acq_rel_gpu(counter, 1) == parts.count - 1;
     if (last) *counter = 0;
   }
   return __syncthreads_or(last) != 0;
 }
 
 /// Writes what the warps have found, or leaves it for the last block of the row tile, which merges all.
-KILN_DEVICE void finish_share(const DecodeParams& p, const Rows& rows, const DecodeShare& share, Smem& smem,
+KILN_DEVICE void finish_share(const DecodeParams& p, const Work& work, const Smem& smem, const unsigned char* output,
                               float scale, u32 thread) {
+  const Rows& rows = work.rows;
+  const DecodeParts parts = work.parts;
   for_pieces(rows.count, thread, [&](i32 row, i32 column) {
-    const Piece piece = merge_warps(smem, row, column, scale);
-    if (share.parts == 1) {
+    const Piece piece = merge_warps(smem, output, row, column, scale);
+    if (parts.count == 1) {
       write_result(p, rows, row, column, piece);
       return;
     }
-    const i64 at = partial_row(p, rows, share.place(share.part), row);
-    *reinterpret_cast<Vector*>(p.partial_o + at * config::kHeadDimV + column) = piece.o;
-    if (column == 0) p.partial_lse[at] = piece.lse;
+    const i32 at = partial_row(p, rows, parts.place(parts.part), row);
+    *reinterpret_cast<Vector*>(p.partial_o + i64{at} * config::kHeadDimV + column) = piece.o;
+    if (column == 0) reinterpret_cast<PartState*>(p.partial_state)[at] = {piece.top, piece.weight};
   });
-  if (share.parts == 1 || !arrive_last(p, rows, share, thread)) return;
-#pragma unroll 1
-  for (i32 row = static_cast<i32>(thread / kWarpSize); row < rows.count; row += config::kWarps) {
-    const PartsOfRow all = weigh_parts(p, rows, share, row, thread % kWarpSize);
-    if (thread % kWarpSize != 0) continue;
-    smem.state.m[0][row] = all.top;
-    smem.state.l[0][row] = all.weight;
-  }
-  __syncthreads();
+  if (parts.count == 1 || !arrive_last(p, rows, parts, thread)) return;
   for_pieces(rows.count, thread, [&](i32 row, i32 column) {
-    const PartsOfRow all{smem.state.m[0][row], smem.state.l[0][row]};
-    write_result(p, rows, row, column, merge_parts(p, rows, share, all, row, column));
+    write_result(p, rows, row, column, merge_parts(p, rows, parts, row, column));
   });
-}
-
-KILN_DEVICE void work_on(const DecodeParams& p, const DecodeShare& share, i32 kv_head, Smem& smem, u32 thread) {
-  const Rows rows(p, share, kv_head);
-  // Q, a group of its own, is on its way before the first keys.
-  using QueryCopy = TileCopy<config::kTileM, config::kHeadDimQk, kThreads>;
-  const auto* const q_data = static_cast<const Element::Storage*>(p.q);
-  QueryCopy::load_rows(ptx::cvta_to_shared(smem.q), rows.count, thread,
-                       [&](i32 row) { return q_data + rows.offset(p, p.q_strides, row); });
-  ptx::cp_async_commit_group();
-  const Keys keys(p, share, rows);
-  Consumer consumer(p, rows, keys, smem, thread);
-#pragma unroll 1
-  for (i32 ahead = 0; ahead < config::kStages - 1; ++ahead) consumer.start_next_copy();
-  ptx::cp_async_wait_group<config::kStages - 1>();
-  const ScoreScale scale(p.scale_log2);
-  if (scale.negate_q) QueryCopy::negate(smem.q, thread);
-  __syncthreads();
-
-  const Queries q(ptx::cvta_to_shared(smem.q + consumer.warp_row() * kPaddedDimQk), thread % kWarpSize);
-  const float softmax_scale = kScores.scales_scores() ? 1.0f : scale.magnitude;
-  Softmax softmax(softmax_scale);
-  Output o{};
-  consumer.run(q, softmax, scale.magnitude, o);
-
-  __syncthreads();  // every warp has read its last keys
-  consumer.publish(softmax, o);
-  __syncthreads();
-  finish_share(p, rows, share, smem, softmax_scale, thread);
 }
 
 }  // namespace kiln::device
@@ -516,16 +568,53 @@ KILN_DEVICE void work_on(const DecodeParams& p, const DecodeShare& share, i32 kv
 extern "C" __global__ void __launch_bounds__(kiln::device::kThreads, kiln::config::kCtasPerSm)
     kiln_decode(const __grid_constant__ kiln::device::DecodeParams p) {
   using namespace kiln::device;
+  namespace config = kiln::config;
   alignas(kSmemAlignment) extern __shared__ unsigned char smem_bytes[];
   Smem& smem = *reinterpret_cast<Smem*>(smem_bytes);
   const u32 thread = threadIdx.x;
-  const u32 heads_kv = static_cast<u32>(p.heads_kv);
-  const i32 kv_head = static_cast<i32>(blockIdx.x % heads_kv);
-  Walk walk(p, static_cast<i32>(blockIdx.x / heads_kv), thread % kWarpSize);
-  DecodeShare share;
+  const i32 kv_head = static_cast<i32>(blockIdx.x);
+  const i32 group = static_cast<i32>(blockIdx.y + blockIdx.z * gridDim.y);
+  if (group >= p.split.groups) return;
+  Walk walk(p, group, thread % kWarpSize);
+  Producer producer(p, smem, thread);
+  const ScoreScale scale(p.scale_log2);
+  const float softmax_scale = kScores.scales_scores() ? 1.0f : scale.magnitude;
+  i32 stage = 0;
+  bool is_work = false;  // whether there is a share at hand
+  // Share −1 is none: the first one's copies are begun.
 #pragma unroll 1
-  while (walk.next(share)) {
-    work_on(p, share, kv_head, smem, thread);
-    __syncthreads();  // the next share's copies take the place of what has been merged
+  for (i32 current = -1;; ++current) {
+    DecodeShare share;
+    const bool is_next = walk.next(share);
+    if (is_next) {
+      const Rows rows(p, share, kv_head);
+      const Keys keys(p, share, rows);
+      producer.queue(keys, rows);
+      producer.catch_up();
+      const Work work(p, share, walk.parts_of(share), rows, keys.tiles);
+      if (thread == 0) smem.work(current + 1) = work;
+    } else if (!is_work) {
+      return;
+    }
+    if (is_work) {
+      ptx::cp_async_wait_group<config::kStages - 2>();
+      Element::Storage* const q_rows = smem.q[current % kDecodeQueries];
+      if (scale.negate_q) QueryCopy::negate(q_rows, thread);
+      __syncthreads();  // Q and the share are there, and the share before is merged
+
+      const Work& work = smem.work(current);
+      Consumer consumer(p, work, smem, thread);
+      const Queries q(ptx::cvta_to_shared(q_rows + consumer.warp_row() * kPaddedDimQk), thread % kWarpSize);
+      Softmax softmax(softmax_scale);
+      Output o{};
+      consumer.run(producer, stage, q, softmax, scale.magnitude, o);
+
+      __syncthreads();  // every warp has read its last keys
+      unsigned char* const output = smem.output(preceding(stage));
+      consumer.publish(softmax, o, output);
+      __syncthreads();
+      finish_share(p, work, smem, output, softmax_scale, thread);
+    }
+    is_work = is_next;
   }
 }

@@ -4,10 +4,8 @@
 
 #ifdef __CUDACC__
 #define KILN_DEVICE __device__ __forceinline__
-#define KILN_CALLED __device__ __noinline__  // not copied to where it is called
 #else
 #define KILN_DEVICE inline
-#define KILN_CALLED inline
 #endif
 
 namespace kiln::device {

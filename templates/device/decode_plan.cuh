@@ -12,21 +12,31 @@
 #include "device/mask.cuh"
 #include "device/online_softmax.cuh"
 #include "device/params.cuh"
+#include "device/ptx.cuh"
 #include "device/sequence.cuh"
 
 namespace kiln::device {
+
+/// a / b for b > 0: a float's estimate set right, which the next instruction can have much earlier than a division.
+KILN_DEVICE i32 quotient(i32 a, i32 b) {
+  u32 q = static_cast<u32>(static_cast<float>(a) * ptx::rcp_approx_ftz_f32(static_cast<float>(b)));
+  while (q * static_cast<u32>(b) > static_cast<u32>(a)) --q;
+  while ((q + 1) * static_cast<u32>(b) <= static_cast<u32>(a)) ++q;
+  return static_cast<i32>(q);
+}
 
 /// `whole` things cut into `parts` neighbouring shares that differ by at most one, the longer ones first.
 struct EvenShares {
   i32 base;
   i32 longer;  // shares that have one more
 
-  KILN_DEVICE constexpr EvenShares(i32 whole, i32 parts) : base(whole / parts), longer(whole - base * parts) {}
+  KILN_DEVICE EvenShares(i32 whole, i32 parts) : base(quotient(whole, parts)), longer(whole - base * parts) {}
   KILN_DEVICE constexpr i32 begin(i32 part) const { return part * base + min(part, longer); }
   /// The part that thing `index` is in.
-  KILN_DEVICE constexpr i32 part_of(i32 index) const {
+  KILN_DEVICE i32 part_of(i32 index) const {
     const i32 in_longer = longer * (base + 1);
-    return index < in_longer ? index / (base + 1) : longer + (index - in_longer) / base;
+    const bool is_longer = index < in_longer;
+    return (is_longer ? 0 : longer) + quotient(is_longer ? index : index - in_longer, is_longer ? base + 1 : base);
   }
 };
 
@@ -34,7 +44,8 @@ struct EvenShares {
 struct DecodeSequence {
   i32 batch;
   i32 len_q;
-  i32 len_k;      // keys, without padding in front
+  i32 len_k;  // keys, without padding in front
+  Band band;
   i32 row_tiles;  // 0: nothing to do
   i32 first_tile;
   i32 tiles;  // of keys that some query sees; 1 if there are none, since zeros have to be written
@@ -47,16 +58,20 @@ struct DecodeShare {
   DecodeSequence sequence;
   i32 row_tile;
   TileRange tiles;
-  i32 part;   // of `parts`, in the order of the keys
-  i32 parts;  // 1: nobody else works on this row tile
+  i32 first_work;  // balanced: of the row tile, among the work of all sequences
+};
+
+/// How the keys of a row tile are shared.
+struct DecodeParts {
+  i32 part;   // whose share it is, in the order of the keys
+  i32 count;  // 1: nobody else works on this row tile
   i32 counter;
   i32 first_place;  // of the partial results
   i32 place_step;
 
-  /// Where part i's result lies among the partial ones.
-  KILN_DEVICE constexpr i32 place(i32 i) const {
-    return first_place + (i == 0 ? 0 : i * place_step - (place_step - 1));
-  }
+  /// Where part i's result lies among the partial ones. Balanced: a group's first share may be a later part of a row
+  /// tile, and its last one the first part of another.
+  KILN_DEVICE constexpr i32 place(i32 i) const { return first_place + i * place_step + (i == 0 ? place_step - 1 : 0); }
 };
 
 /// The lengths of one side of a cache.
@@ -68,8 +83,9 @@ KILN_DEVICE i32 cache_row_of(const CacheParams& cache, i32 b) { return cache.row
 
 /// Keys of sequence b: 0 … len_k, whatever the device memory says.
 KILN_DEVICE i32 cached_keys(const DecodeParams& p, i32 b) {
-  const CacheParams& cache = p.cache;
   i32 end = p.seqused_k == nullptr ? p.len_k : min(p.len_k, p.seqused_k[b]);
+  if (p.simple_cache != 0) return max(end, 0);
+  const CacheParams& cache = p.cache;
   if (cache.page_indptr != nullptr) {
     const i64 pages = cache.page_indptr[b + 1] - i64{cache.page_indptr[b]};
     const i64 keys = (pages - 1) * p.page_size + min(cache.last_page_len[b], p.page_size);
@@ -79,26 +95,28 @@ KILN_DEVICE i32 cached_keys(const DecodeParams& p, i32 b) {
   return max(end - left_padding_of(cache, b), 0);
 }
 
-/// Whether all sequences are alike.
-KILN_DEVICE bool all_alike(const DecodeParams& p) {
-  return p.cu_seqlens_q == nullptr && p.seqused_q == nullptr && p.seqused_k == nullptr &&
-         p.cache.page_indptr == nullptr && p.cache.left_padding == nullptr && p.cache.rows == nullptr;
+KILN_DEVICE i32 decode_shift(const DecodeParams& p, i32 len_q, i32 len_k) {
+  return p.align_top_left != 0 ? 0 : len_k - len_q;
 }
 
+/// As make_band, for sides below kMaxLength and at least one query: nothing overflows then.
 KILN_DEVICE Band decode_band(const DecodeParams& p, i32 len_q, i32 len_k) {
-  return make_band({p.causal != 0, p.align_top_left != 0, true}, len_q, len_k, p.window_left, p.window_right);
+  const i32 shift = decode_shift(p, len_q, len_k);
+  return {p.window_left < 0 ? -kMaxLength : max(shift - p.window_left, -kMaxLength),
+          p.window_right < 0 ? kMaxLength : min(shift + p.window_right + 1, kMaxLength), len_k};
 }
 
-/// A call of its own: it is asked for in several places, none of them often.
 template <i32 kTileM, i32 kTileN>
-KILN_CALLED DecodeSequence decode_sequence(const DecodeParams& p, i32 b) {
+KILN_DEVICE DecodeSequence decode_sequence(const DecodeParams& p, i32 b) {
   const SequenceRows queries{p.cu_seqlens_q, p.seqused_q, p.len_q};
   const i32 len_q = queries.length(b);
   const i32 len_k = cached_keys(p, b);
-  const TileRange seen = tile_range(decode_band(p, len_q, len_k), 0, max(len_q - 1, 0), kTileN);
+  const Band band = decode_band(p, max(len_q, 1), len_k);
+  const TileRange seen = tile_range(band, 0, max(len_q, 1) - 1, kTileN);
   return {.batch = b,
           .len_q = len_q,
           .len_k = len_k,
+          .band = band,
           .row_tiles = ceil_div(len_q * p.group, kTileM),
           .first_tile = seen.begin,
           .tiles = max(seen.end - seen.begin, 1)};
@@ -109,97 +127,129 @@ template <i32 kTileM, i32 kTileN>
 class DecodeWalk {
  public:
   KILN_DEVICE DecodeWalk(const DecodeParams& p, i32 group, u32 lane) : p_(p), group_(group) {
-    if (p.split.splits == 0) {
-      find_balanced(lane);
-    } else {
-      batch_ = group_ / p_.split.splits / p_.split.row_tiles;
+    i32 first = 0;  // sequence
+    if (is_fixed()) {
+      first = quotient(quotient(group, p.split.splits), p.split.row_tiles);
       end_ = 1;
+    } else if (p.alike == 0 && p.batch > 1) {
+      first = find_first(lane);
     }
+    sequence_ = decode_sequence<kTileM, kTileN>(p, first);
+    if (!is_fixed() && (p.alike != 0 || p.batch == 1)) find_among_alike();
   }
 
   /// Whether there is one more, which is then in `share`.
   KILN_DEVICE bool next(DecodeShare& share) {
     if (next_ >= end_) return false;
-    DecodeSequence sequence = decode_sequence<kTileM, kTileN>(p_, batch_);
-    if (p_.split.splits > 0) {
+    if (is_fixed()) {
       next_ = end_;
-      return fixed_share(sequence, share);
+      return fixed_share(share);
     }
-    while (next_ >= before_ + sequence.work()) {  // a later sequence has what is left
-      before_ += sequence.work();
-      sequence = decode_sequence<kTileM, kTileN>(p_, ++batch_);
+    while (next_ >= before_ + sequence_.work()) {  // a later sequence has what is left
+      before_ += sequence_.work();
+      sequence_ = decode_sequence<kTileM, kTileN>(p_, sequence_.batch + 1);
     }
-    share = balanced_share(sequence);
-    next_ += share.tiles.end - share.tiles.begin;
+    const i32 in_sequence = next_ - before_;
+    const i32 row_tile = in_sequence < sequence_.tiles ? 0 : quotient(in_sequence, sequence_.tiles);
+    const i32 begin = in_sequence - row_tile * sequence_.tiles;
+    const i32 end = min(begin + end_ - next_, sequence_.tiles);
+    share = {.sequence = sequence_,
+             .row_tile = row_tile,
+             .tiles = {sequence_.first_tile + begin, sequence_.first_tile + end},
+             .first_work = next_ - begin};
+    next_ += end - begin;
     return true;
   }
 
- private:
-  /// Group = split, the first running fastest, of a row tile of a sequence. False if there is no such row tile or
-  /// split.
-  KILN_DEVICE bool fixed_share(const DecodeSequence& sequence, DecodeShare& share) const {
-    const i32 row_tile = group_ / p_.split.splits;
-    const i32 part = group_ % p_.split.splits;
-    const i32 size = p_.split.split_tiles;
-    const i32 parts = size > 0 ? ceil_div(sequence.tiles, size) : min(sequence.tiles, p_.split.splits);
-    const EvenShares even(sequence.tiles, parts);
-    const i32 begin = size > 0 ? part * size : even.begin(part);
-    const i32 end = size > 0 ? min(begin + size, sequence.tiles) : even.begin(part + 1);
-    share = {.sequence = sequence,
-             .row_tile = row_tile % p_.split.row_tiles,
-             .tiles = {sequence.first_tile + begin, sequence.first_tile + end},
-             .part = part,
-             .parts = parts,
-             .counter = row_tile,
-             .first_place = group_ - part,
-             .place_step = 1};
-    return share.row_tile < sequence.row_tiles && part < parts;
+  /// Of a share that next() gave. Apart from it, since copies need not wait for this.
+  KILN_DEVICE DecodeParts parts_of(const DecodeShare& share) const {
+    if (is_fixed()) {
+      const i32 counter = share.sequence.batch * p_.split.row_tiles + share.row_tile;
+      const i32 first_place = counter * p_.split.splits;
+      return {.part = group_ - first_place,
+              .count = fixed_parts(share.sequence.tiles),
+              .counter = counter,
+              .first_place = first_place,
+              .place_step = 1};
+    }
+    const i32 first_group = shares_.part_of(share.first_work);
+    const i32 last_group = shares_.part_of(share.first_work + share.sequence.tiles - 1);
+    return {.part = group_ - first_group,
+            .count = last_group - first_group + 1,
+            .counter = first_group,
+            .first_place = 2 * first_group,
+            .place_step = 2};
   }
 
-  KILN_DEVICE void find_balanced(u32 lane) {
-    const i32 batch = p_.batch;
-    const auto work_of = [&](i32 b) { return decode_sequence<kTileM, kTileN>(p_, b).work(); };
-    const bool alike = batch == 1 || all_alike(p_);
-    const i32 first_work = alike ? work_of(0) : 0;
-    const i32 all_work = alike ? batch * first_work : sum_of_all(batch, lane, work_of);
+ private:
+  KILN_DEVICE bool is_fixed() const { return p_.split.splits > 0; }
+
+  KILN_DEVICE i32 fixed_parts(i32 tiles) const {
+    const i32 size = p_.split.split_tiles;
+    return size > 0 ? quotient(tiles + size - 1, size) : min(tiles, p_.split.splits);
+  }
+
+  /// Group = split, the first running fastest, of a row tile of a sequence. False if there is no such row tile or
+  /// split.
+  KILN_DEVICE bool fixed_share(DecodeShare& share) const {
+    const i32 tiles = sequence_.tiles;
+    const i32 index = group_ - sequence_.batch * p_.split.row_tiles * p_.split.splits;
+    const i32 row_tile = quotient(index, p_.split.splits);
+    const i32 part = index - row_tile * p_.split.splits;
+    const i32 size = p_.split.split_tiles;
+    const i32 parts = fixed_parts(tiles);
+    const EvenShares even(tiles, parts);
+    const i32 begin = size > 0 ? part * size : even.begin(part);
+    const i32 end = size > 0 ? min(begin + size, tiles) : even.begin(part + 1);
+    share = {.sequence = sequence_,
+             .row_tile = row_tile,
+             .tiles = {sequence_.first_tile + begin, sequence_.first_tile + end},
+             .first_work = 0};
+    return row_tile < sequence_.row_tiles && part < parts;
+  }
+
+  KILN_DEVICE void set_range(i32 all_work) {
     shares_ = EvenShares(all_work, p_.split.groups);
     next_ = shares_.begin(group_);
     end_ = shares_.begin(group_ + 1);
-    if (next_ == end_) return;
-    if (alike) {
-      batch_ = next_ / first_work;
-      before_ = batch_ * first_work;
-    } else {
-      const IndexInSum found = find_in_sum(batch, next_, lane, work_of);
-      batch_ = found.owner;
-      before_ = found.before;
-    }
   }
 
-  KILN_DEVICE DecodeShare balanced_share(const DecodeSequence& sequence) const {
-    const i32 row_tile = (next_ - before_) / sequence.tiles;
-    const i32 first = before_ + row_tile * sequence.tiles;  // of the row tile's work
-    const i32 first_group = shares_.part_of(first);
-    const i32 begin = next_ - first;
-    const i32 end = min(end_ - first, sequence.tiles);
-    return {.sequence = sequence,
-            .row_tile = row_tile,
-            .tiles = {sequence.first_tile + begin, sequence.first_tile + end},
-            .part = group_ - first_group,
-            .parts = shares_.part_of(first + sequence.tiles - 1) - first_group + 1,
-            .counter = first_group,
-            // A group's first share may be a later part of a row tile, and its last one the first part of another.
-            .first_place = 2 * first_group + 1,
-            .place_step = 2};
+  KILN_DEVICE void find_among_alike() {
+    const i32 work = sequence_.work();
+    set_range(p_.batch * work);
+    if (next_ >= end_ || next_ < work) return;
+    sequence_.batch = quotient(next_, work);
+    before_ = sequence_.batch * work;
+  }
+
+  /// The sequence that the group's work begins in, or one before it.
+  KILN_DEVICE i32 find_first(u32 lane) {
+    const i32 of_a_lane = static_cast<i32>(ceil_div(static_cast<u32>(p_.batch), kWarpSize));
+    const i32 first = static_cast<i32>(lane) * of_a_lane;
+    const i32 end = min(first + of_a_lane, p_.batch);
+    i32 work = 0;
+#pragma unroll 1
+    for (i32 b = first; b < end; ++b) work += decode_sequence<kTileM, kTileN>(p_, b).work();
+    i32 work_end = work;  // of this lane's sequences, among those of all lanes
+#pragma unroll
+    for (u32 distance = 1; distance < kWarpSize; distance *= 2) {
+      const i32 other = __shfl_up_sync(kAllLanes, work_end, distance);
+      if (lane >= distance) work_end += other;
+    }
+    set_range(__shfl_sync(kAllLanes, work_end, kWarpSize - 1));
+    if (next_ >= end_) return 0;
+    const i32 owner = __ffs(static_cast<i32>(__ballot_sync(kAllLanes, next_ < work_end))) - 1;
+    before_ = __shfl_sync(kAllLanes, work_end - work, owner);
+    return owner * of_a_lane;
   }
 
   const DecodeParams& p_;
   i32 group_;
   EvenShares shares_{0, 1};  // balanced: of the work of all sequences
-  i32 batch_ = 0;            // whose work next_ is, or an earlier one's
-  i32 before_ = 0;           // balanced: the work of earlier ones than batch_
+  i32 before_ = 0;           // balanced: the work of earlier ones than sequence_
   i32 next_ = 0;             // what is left of the group's work: next_ … end_ − 1
   i32 end_ = 0;
+  DecodeSequence sequence_;
 };
 
 }  // namespace kiln::device

@@ -39,21 +39,9 @@ KILN_DEVICE float quad_max(float x) {
   return fmaxf(x, __shfl_xor_sync(kAllLanes, x, 2));
 }
 
-KILN_DEVICE float warp_max(float x) {
-  x = quad_max(x);
-  for (i32 distance = 4; distance < 32; distance *= 2) x = fmaxf(x, __shfl_xor_sync(kAllLanes, x, distance));
-  return x;
-}
-
 KILN_DEVICE float quad_sum(float x) {
   x += __shfl_xor_sync(kAllLanes, x, 1);
   return x + __shfl_xor_sync(kAllLanes, x, 2);
-}
-
-KILN_DEVICE float warp_sum(float x) {
-  x = quad_sum(x);
-  for (i32 distance = 4; distance < 32; distance *= 2) x += __shfl_xor_sync(kAllLanes, x, distance);
-  return x;
 }
 
 /// kBlocks blocks of 16 rows. Row r of a block is the lane's accumulators 2r and 2r + 1.

@@ -90,16 +90,19 @@ struct SplitParams {
   i32 row_tiles{};    ///< that a sequence can have at most
 };
 
+/// The window's sides have the causal mask in them.
 struct DecodeParams : AttentionParams {
   CacheParams cache{};
   TreeMask tree{};
-  i32* counters{};       ///< workspace, zero between launches
-  float* partial_o{};    ///< workspace: [part, heads_kv, rows of a tile, head_dim_v]
-  float* partial_lse{};  ///< workspace: [part, heads_kv, rows of a tile], base 2
+  i32* counters{};         ///< workspace, zero between launches
+  float* partial_o{};      ///< workspace: [part, heads_kv, rows of a tile, head_dim_v], times 2^−top
+  float* partial_state{};  ///< workspace: [part, heads_kv, rows of a tile, 2]: top, and the weights' sum times 2^−top
   SplitParams split{};
-  i32 causal{};
+  i32 alike{};         ///< 1: no sequence has a length of its own
+  i32 simple_cache{};  ///< 1: `cache` holds null pointers only
   i32 align_top_left{};
+  i32 unused{};
 };
-static_assert(sizeof(DecodeParams) == 408);
+static_assert(sizeof(DecodeParams) == 416);
 
 }  // namespace kiln::device

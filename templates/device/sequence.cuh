@@ -57,20 +57,6 @@ KILN_DEVICE IndexInSum find_in_sum(i32 count, i32 index, u32 lane, SizeOf size_o
   return {count, before};
 }
 
-/// The sizes of all of them together.
-template <class SizeOf>
-KILN_DEVICE i32 sum_of_all(i32 count, u32 lane, SizeOf size_of) {
-  i32 sum = 0;
-#pragma unroll 4
-  for (i32 mine = static_cast<i32>(lane); mine < count; mine += kWarpSize) sum += size_of(mine);
-#pragma unroll
-  for (u32 distance = 1; distance < kWarpSize; distance *= 2) {
-    const i32 other = __shfl_up_sync(kAllLanes, sum, distance);
-    if (lane >= distance) sum += other;
-  }
-  return __shfl_sync(kAllLanes, sum, kWarpSize - 1);
-}
-
 /// A tile of rows of one sequence; `batch` is the number of sequences if there is none.
 struct SequenceTile {
   i32 batch;

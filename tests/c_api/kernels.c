@@ -35,8 +35,8 @@ typedef struct DecodeParams {
   const uint32_t* tree_words;
   int64_t tree_batch_stride, tree_row_stride;
   int32_t* counters;
-  float *partial_o, *partial_lse;
-  int32_t groups, splits, split_tiles, row_tiles, causal, align_top_left;
+  float *partial_o, *partial_state;
+  int32_t groups, splits, split_tiles, row_tiles, alike, simple_cache, align_top_left, unused;
 } DecodeParams;
 
 static void last_launch(const char* kernel, void* params, size_t params_bytes) {

@@ -157,7 +157,7 @@ class Call {
                                        .len_k = c.max_len_k,
                                        .total_q = cu_q_.back(),
                                        .window_left = c.left,
-                                       .window_right = c.right,
+                                       .window_right = c.causal ? 0 : c.right,
                                        .page_size = c.page_size,
                                        .scale_log2 = static_cast<float>(kScale * std::numbers::log2e),
                                        .softcap_log2 = kCapLog2,
@@ -171,10 +171,11 @@ class Call {
     if (c.tree) params.tree = {tree_.data(), most_of(len_q_) * words(), words()};
     params.counters = reinterpret_cast<int*>(base + layout.counters);
     params.partial_o = reinterpret_cast<float*>(base + layout.partial_o);
-    params.partial_lse = reinterpret_cast<float*>(base + layout.partial_lse);
+    params.partial_state = reinterpret_cast<float*>(base + layout.partial_state);
     params.split = {groups(), c.split.number, c.split.tiles, row_tiles()};
-    params.causal = c.causal ? 1 : 0;
-    c.kernel->run(&params, groups() * c.heads.kv);
+    params.alike = c.page_lists || !c.lengths.empty() ? 0 : 1;
+    params.simple_cache = c.cache_rows.empty() && c.padding.empty() && !c.page_lists ? 1 : 0;
+    c.kernel->run(&params, {static_cast<unsigned>(c.heads.kv), static_cast<unsigned>(groups())});
   }
 
   void expect_right() {

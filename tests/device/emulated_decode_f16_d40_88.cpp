@@ -8,7 +8,7 @@ inline constexpr bool kCausal = false;
 inline constexpr device::DType kDType = device::DType::f16;
 inline constexpr int kHeadDimQk = 40;
 inline constexpr int kHeadDimV = 88;
-inline constexpr int kSmemBytes = 19968;
+inline constexpr int kSmemBytes = 33408;
 inline constexpr int kTileN = 32;
 inline constexpr int kWarps = 2;
 

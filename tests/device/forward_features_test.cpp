@@ -53,7 +53,7 @@ void expect_right(const KernelFacts& kernel, const Truth& truth, const kiln::dev
   params.bundle = schedule.bundle;
   params.row_tiles = schedule.row_tiles;
   params.heads = kiln::device::pack_heads(truth.heads.group(), params.len_q);
-  kernel.run(&params, schedule.blocks());
+  kernel.run(&params, {static_cast<unsigned>(schedule.blocks())});
 
   std::size_t rows = 0;
   for (int b = 0; b < batch; ++b) {

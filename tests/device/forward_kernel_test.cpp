@@ -95,7 +95,7 @@ bool sees(const Case& c, int i, int j) {
 
 void launch_case(const Case& c, Tensor& q, Tensor& k, Tensor& v, Tensor& o, float* lse) {
   const auto params = params_of(c, q, k, v, o, lse);
-  c.kernel->run(&params, schedule_of(c).blocks());
+  c.kernel->run(&params, {static_cast<unsigned>(schedule_of(c).blocks())});
 }
 
 /// A forward call and its result.

@@ -15,6 +15,7 @@
 
 EmulatedIndex threadIdx;
 EmulatedIndex blockIdx;
+EmulatedIndex gridDim;
 // What the kernels declare as their shared memory; as much as any GPU has.
 inline constexpr int kEmulatedSharedBytes = 232448;
 extern "C" {
@@ -81,7 +82,7 @@ RaceDetector& races() {
 
 Moment now() {
   static std::uint64_t step = 0;
-  return {.block = blockIdx.x,
+  return {.block = blockIdx.x + blockIdx.y * gridDim.x,
           .thread = static_cast<int>(current),
           .block_barriers = self().block_barriers,
           .warp_barriers = self().warp_barriers,
@@ -152,7 +153,7 @@ bool run_warp_once(std::size_t warp) {
 bool run_once(Block& b) {
   bool alive = false;
   for (std::size_t i = 0; i < b.warps.size(); ++i) {
-    const std::size_t warp = blockIdx.x % 2 == 0 ? i : b.warps.size() - 1 - i;
+    const std::size_t warp = (blockIdx.x + blockIdx.y) % 2 == 0 ? i : b.warps.size() - 1 - i;
     for (int before = -1; before != b.progress;) {
       before = b.progress;
       alive |= run_warp_once(warp);
@@ -192,13 +193,13 @@ void run_block(int threads) {
 
 }  // namespace
 
-void launch(std::int64_t blocks, int threads, Copies how_it_copies, const std::function<void()>& thread_main) {
+void launch(Grid grid, int threads, Copies how_it_copies, const std::function<void()>& thread_main) {
   body = &thread_main;
   copies = how_it_copies;
   races().start_launch();
-  for (std::int64_t i = 0; i < blocks; ++i) {
-    blockIdx.x = static_cast<unsigned>(i);
-    run_block(threads);
+  gridDim = {grid.x, grid.y, 1};
+  for (blockIdx.y = 0; blockIdx.y < grid.y; ++blockIdx.y) {
+    for (blockIdx.x = 0; blockIdx.x < grid.x; ++blockIdx.x) run_block(threads);
   }
 }
 
