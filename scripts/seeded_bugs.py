@@ -181,7 +181,7 @@ BUGS = [
     ),
     Bug(
         "merge without the maximum",
-        [replace(DECODE, "top = warp_max(top);", "top = 0.0f;")],
+        [replace(DECODE, "top = max(top, state[i].top);", "top = 0.0f;")],
         "*DecodeEdges.AHuge*:*DecodeFeatures.AHuge*",
         DECODE_KERNEL,
     ),
@@ -205,7 +205,7 @@ BUGS = [
     ),
     Bug(
         "tree bit off by one",
-        [replace(DECODE, "const i32 token = first_token + n * kMmaN + i;", "const i32 token = first_token + n * kMmaN + i + 1;")],
+        [replace(DECODE, "token = first_token + n * kMmaN + i;", "token = first_token + n * kMmaN + i + 1;")],
         f"{DECODE_COVER}*_tree*",
         DECODE_KERNEL,
     ),

@@ -348,4 +348,10 @@ std::vector<KernelRequest> kernels_of(const std::vector<DecodeCase>& cases) {
   return {kernels.begin(), kernels.end()};
 }
 
+std::vector<KernelRequest> requests_of(const std::vector<DecodeCase>& cases) {
+  std::set<KernelRequest> requests;
+  for (const DecodeCase& test : cases) requests.insert({KernelKind::decode, test.config});
+  return {requests.begin(), requests.end()};
+}
+
 }  // namespace kiln::test

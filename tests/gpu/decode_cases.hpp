@@ -22,4 +22,7 @@ DecodeCase random_decode_case(std::uint64_t seed);
 /// The kernels of some cases, each once.
 std::vector<KernelRequest> kernels_of(const std::vector<DecodeCase>& cases);
 
+/// What the cases ask a Runtime for, each once: it keeps a kernel under every config that shares it.
+std::vector<KernelRequest> requests_of(const std::vector<DecodeCase>& cases);
+
 }  // namespace kiln::test

@@ -15,7 +15,7 @@ class DecodeCover : public GpuTest, public ::testing::WithParamInterface<NamedCa
     for (const auto& cases : {pairwise_decode_cases(), random_decode_cases()})
       for (const auto& [name, test] : numbered(cases))
         if (is_to_run("MatchesTheReference/" + name)) chosen.push_back(test);
-    prepare_for_suite(kernels_of(chosen));
+    prepare_for_suite(requests_of(chosen));
   }
 };
 

@@ -20,6 +20,12 @@ constexpr AttentionConfig kPlain{};
 constexpr AttentionConfig kCausal{.causal = true};
 constexpr AttentionConfig kSinks{.sinks = true};
 constexpr AttentionConfig kSliding{.window = Window::sliding};
+constexpr AttentionConfig kSlidingTopLeft{.alignment = Alignment::top_left, .window = Window::sliding};
+constexpr std::array kFixedWindows = {AttentionConfig{.window = Window::fixed, .window_left = 0, .window_right = 0},
+                                      AttentionConfig{.window = Window::fixed, .window_left = 70},
+                                      AttentionConfig{.window = Window::fixed, .window_right = 5},
+                                      AttentionConfig{.window = Window::fixed, .window_left = 1, .window_right = 64},
+                                      AttentionConfig{.window = Window::fixed, .window_left = 500, .window_right = 9}};
 constexpr AttentionConfig kRagged{.ragged = true};
 constexpr AttentionConfig kCausalRagged{.causal = true, .ragged = true};
 constexpr AttentionConfig kPaged{.paged = true};
@@ -59,10 +65,14 @@ AttentionConfig with_rows(AttentionConfig config, int rows) {
 
 /// Every config of these tests, so that they are compiled at once.
 std::vector<KernelRequest> kernels(DType dtype) {
-  std::vector<AttentionConfig> configs = {kPlain, kPaged, kAdditive,      kMask,       kSoftcap,
-                                          kAlibi, kShort, kFloat32Output, kEverything, kAlibis[2]};
+  std::vector<AttentionConfig> configs = {kPlain,        kCausal,        kSinks,         kSliding,  kSlidingTopLeft,
+                                          kRagged,       kPaged,         kMask,          kAdditive, kSoftcap,
+                                          kSoftcapSinks, kCausalSoftcap, kFloat32Output, kShort};
+  configs.insert(configs.end(), kAlibis.begin(), kAlibis.end());
+  configs.insert(configs.end(), kFixedWindows.begin(), kFixedWindows.end());
   for (const int rows : kRows)
-    for (const AttentionConfig& config : {kPlain, kPaged, kEverything}) configs.push_back(with_rows(config, rows));
+    for (const AttentionConfig& config : {kCausal, kCausalRagged, kCausalRaggedPaged, kEverything})
+      configs.push_back(with_rows(config, rows));
   for (const int dim : kHeadDims) configs.push_back({.head_dim_qk = dim, .head_dim_v = dim});
   std::vector<KernelRequest> requests;
   for (AttentionConfig& config : configs) {
@@ -163,10 +173,8 @@ TEST_P(DecodeFeatures, NewTokensAloneInTheCache) {
 
 TEST_P(DecodeFeatures, WindowsThatSeeNothing) {
   // On either side of the keys, and a window on the left of it all.
-  AttentionConfig top_left = kSliding;
-  top_left.alignment = Alignment::top_left;
   for (const auto& [left, right] : {std::pair{0, 0}, {0, -1}, {-1, 0}, {3, 2}, {-1, 100}, {200, -1}, {64, 0}}) {
-    DecodeCase test{.config = of(top_left), .len_q = 17, .max_len_k = 300, .lengths = {300, 9, 130, 0}};
+    DecodeCase test{.config = of(kSlidingTopLeft), .len_q = 17, .max_len_k = 300, .lengths = {300, 9, 130, 0}};
     test.window_left = left;
     test.window_right = right;
     run_split(test);
@@ -176,13 +184,8 @@ TEST_P(DecodeFeatures, WindowsThatSeeNothing) {
 }
 
 TEST_P(DecodeFeatures, WindowsOfTheConfig) {
-  for (const auto& [left, right] : {std::pair{0, 0}, {70, -1}, {-1, 5}, {1, 64}, {1000, 1000}}) {
-    AttentionConfig config = of(kPlain);
-    config.window = Window::fixed;
-    config.window_left = left;
-    config.window_right = right;
-    run_split({.config = config, .len_q = 9, .max_len_k = 400, .lengths = {400, 3, 128}});
-  }
+  for (const AttentionConfig& config : kFixedWindows)
+    run_split({.config = of(config), .len_q = 9, .max_len_k = 400, .lengths = {400, 3, 128}});
 }
 
 TEST_P(DecodeFeatures, EveryRatioOfHeadsInTilesOfEverySize) {
