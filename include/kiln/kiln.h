@@ -30,6 +30,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -301,86 +302,35 @@ static inline kiln_strides kiln_strides_bhsd(int64_t length, int64_t heads, int6
   return strides;
 }
 
+/** The defaults: what is not named is 0. */
 static inline kiln_attention_config kiln_attention_config_init(void) {
-  kiln_attention_config config = {sizeof(kiln_attention_config),
-                                  KILN_BF16,
-                                  128,
-                                  128,
-                                  0,
-                                  KILN_BOTTOM_RIGHT,
-                                  KILN_WINDOW_NONE,
-                                  -1,
-                                  -1,
-                                  0,
-                                  0,
-                                  0,
-                                  KILN_BIAS_NONE,
-                                  0,
-                                  0,
-                                  0,
-                                  0,
-                                  16,
-                                  0};
+  kiln_attention_config config;
+  memset(&config, 0, sizeof(config));
+  config.struct_size = sizeof(config);
+  config.dtype = KILN_BF16;
+  config.head_dim_qk = config.head_dim_v = 128;
+  config.window_left = config.window_right = -1;
+  config.decode_rows = 16;
   return config;
 }
 
+/** The defaults: what is not named is null or 0. */
 static inline kiln_forward_args kiln_forward_args_init(void) {
-  const kiln_input none = {NULL, {0, 0, 0}};
-  const kiln_output nowhere = {NULL, {0, 0, 0}};
-  const kiln_strides same = {0, 0, 0};
-  kiln_forward_args args = {sizeof(kiln_forward_args),
-                            none,
-                            none,
-                            none,
-                            nowhere,
-                            0,
-                            0,
-                            0,
-                            0,
-                            0,
-                            0,
-                            NULL,
-                            0,
-                            0.0F,
-                            -1,
-                            -1,
-                            0,
-                            0.0F,
-                            NULL,
-                            0,
-                            NULL,
-                            NULL,
-                            same,
-                            NULL,
-                            NULL,
-                            NULL,
-                            NULL,
-                            NULL,
-                            0,
-                            0,
-                            0};
+  kiln_forward_args args;
+  memset(&args, 0, sizeof(args));
+  args.struct_size = sizeof(args);
+  args.window_left = args.window_right = -1;
   return args;
 }
 
-/* clang-format off */
 static inline kiln_decode_args kiln_decode_args_init(void) {
-  const kiln_input none = {NULL, {0, 0, 0}};
-  const kiln_output nowhere = {NULL, {0, 0, 0}};
-  const kiln_strides same = {0, 0, 0};
-  kiln_decode_args args = {
-      sizeof(kiln_decode_args), none, none, none, nowhere,
-      0, 0, 0, 0,              /* batch, max_len_k, heads_q, heads_kv */
-      NULL, NULL, 0, 0.0F,     /* lse, lengths, has_scale, scale */
-      -1, 0, NULL, 0,          /* window_left, num_splits, workspace, workspace_bytes */
-      1, 0, -1, 0,             /* len_q, split_size, window_right, lse_base2 */
-      NULL, 0, NULL, NULL, same, /* alibi_slopes, alibi_batch_stride, sinks, bias, bias_strides */
-      NULL, 0, 0,              /* tree_words, tree_batch_stride, tree_row_stride */
-      NULL, NULL, NULL, NULL,  /* cu_seqlens_q, seqused_q, cache_rows, left_padding */
-      NULL, 0, NULL, NULL,     /* page_table, page_table_stride, page_indptr, last_page_len */
-      0, 0, 0.0F, 0};          /* page_size, total_q, softcap, reserved */
+  kiln_decode_args args;
+  memset(&args, 0, sizeof(args));
+  args.struct_size = sizeof(args);
+  args.len_q = 1;
+  args.window_left = args.window_right = -1;
   return args;
 }
-/* clang-format on */
 
 enum { KILN_CONFIG_TEXT_BYTES = 192 }; /**< enough for every config */
 /** Writes "bf16 d128 causal", for messages and tables, with its final zero. Too few bytes are an error. */

@@ -33,6 +33,15 @@ void check_decode(const AttentionConfig& config) {
   }
 }
 
+void check_window_side(const char* name, int side, Window window) {
+  constexpr int kOpen = -1;
+  if (side < kOpen) base::fail(ErrorCode::invalid_argument, "{} is {}: it must be -1 (open) or more", name, side);
+  if (side != kOpen && window != Window::fixed) {
+    base::fail(ErrorCode::invalid_argument, "{} is {}, but window is {}: it must be -1 unless window is fixed", name,
+               side, to_string(window));
+  }
+}
+
 void check_request(const KernelRequest& request, const DeviceInfo& device) {
   if (device.capability < kLeastCapability) {
     base::fail(ErrorCode::unsupported, "compute capability {}.{} is not supported: it must be 7.5 or newer",
@@ -45,6 +54,8 @@ void check_request(const KernelRequest& request, const DeviceInfo& device) {
   }
   check_head_dim("head_dim_qk", request.config.head_dim_qk);
   check_head_dim("head_dim_v", request.config.head_dim_v);
+  check_window_side("window_left", request.config.window_left, request.config.window);
+  check_window_side("window_right", request.config.window_right, request.config.window);
 }
 
 static_assert(static_cast<int>(DType::f16) == static_cast<int>(device::DType::f16) &&

@@ -206,12 +206,14 @@ class Producer {
     if (keys_.tiles.begin >= keys_.tiles.end && is_queued_) {
       keys_ = queued_keys_;
       is_queued_ = false;
-      look_up_pages();
-      if (keys_.tiles.begin < keys_.tiles.end) copy_queries(queued_rows_);
+      is_new_ = true;
       which_q_ ^= 1;
+      look_up_pages();
     }
     if (keys_.tiles.begin < keys_.tiles.end) {
       copy(smem_);
+      if (is_new_) copy_queries(queued_rows_);
+      is_new_ = false;
       ++keys_.tiles.begin;
       stage_ = following(stage_);
       look_up_pages();
@@ -290,7 +292,8 @@ class Producer {
   u32 thread_;
   i32 missing_ = config::kStages - 1;  // copies to be caught up with
   i32 stage_ = 0;                      // of the next tile
-  i32 which_q_ = 0;                    // place of the next Q
+  i32 which_q_ = 1;                    // place of Q
+  bool is_new_ = false;                // Q is to be copied
   Keys keys_{};                        // of which tiles.begin is copied next
   bool is_queued_ = false;
   Keys queued_keys_{};

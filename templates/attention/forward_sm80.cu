@@ -22,9 +22,9 @@
 //   step t:  wait for K[t] → __syncthreads → start the copy of V[t] → S = Q K[t]ᵀ
 //            → wait for V[t] → __syncthreads → start the copy of K[t + 1] → softmax → O += P V[t]
 //
-// Q keeps its place to the end, where each warp lays its
-// rows of O over it to write them out in whole sectors. With pages, where the rows of a tile lie is
-// looked up at the end of the step before the one that copies it, and passes through the same barrier.
+// Q keeps its place to the end, where each warp lays its rows of O over it to write them out in whole
+// sectors. With pages, where the rows of a tile lie is looked up at the end of the step before the one
+// that copies it, and passes through the same barrier.
 #include "default_config.cuh"
 #include "device/base.cuh"
 #include "device/element.cuh"

@@ -189,6 +189,47 @@ TEST(Plan, RefusesByNameAndLimit) {
               AllOf(HasSubstr("7.0"), HasSubstr("75"), HasSubstr("121")));
 }
 
+struct BadSide {
+  const char* name;
+  AttentionConfig config;
+  const char* text;
+};
+
+class WindowSides : public testing::TestWithParam<BadSide> {};
+
+TEST_P(WindowSides, AreRefusedByNameValueAndLimit) {
+  const auto device = reference_device(90);
+  const KernelRequest wanted{.kind = KernelKind::forward, .config = GetParam().config};
+  EXPECT_EQ(error_of(ErrorCode::invalid_argument, [&] { (void)plan(wanted, device, {}); }), GetParam().text);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Plan, WindowSides,
+    testing::Values(
+        BadSide{"LeftBelowOpen",
+                {.window = Window::fixed, .window_left = -2},
+                "window_left is -2: it must be -1 (open) or more"},
+        BadSide{"RightBelowOpen",
+                {.window = Window::fixed, .window_left = 4, .window_right = -7},
+                "window_right is -7: it must be -1 (open) or more"},
+        BadSide{"BelowOpenWithoutAWindow", {.window_right = -2}, "window_right is -2: it must be -1 (open) or more"},
+        BadSide{"WithoutAWindow",
+                {.window_left = 0},
+                "window_left is 0, but window is none: it must be -1 unless window is fixed"},
+        BadSide{"OfASlidingWindow",
+                {.window = Window::sliding, .window_right = 9},
+                "window_right is 9, but window is sliding: it must be -1 unless window is fixed"}),
+    [](const auto& parameter) { return parameter.param.name; });
+
+TEST(Plan, FixedWindowsMayBeOpenOnEitherSide) {
+  const auto device = reference_device(90);
+  for (const auto& config :
+       {AttentionConfig{.window = Window::fixed, .window_left = 0},
+        AttentionConfig{.window = Window::fixed, .window_right = 0}, AttentionConfig{.window = Window::fixed}}) {
+    EXPECT_NO_THROW((void)plan({.kind = KernelKind::forward, .config = config}, device, {})) << to_string(config);
+  }
+}
+
 TEST(Plan, RefusesATilingThatCannotExist) {
   const auto device = reference_device(86);
   const auto wanted = request(KernelKind::forward, 128);
