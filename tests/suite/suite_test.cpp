@@ -64,11 +64,11 @@ TEST(DecodeCases, AreTheSameEachTime) {
   EXPECT_EQ(description(random_decode_case(12345)), description(random_decode_case(12345)));
 }
 
-TEST(DecodeCases, HaveKernelsOnEveryGpuFromAmpereOn) {
-  constexpr int kAmpere = 80;
+TEST(DecodeCases, HaveKernelsWhereABlockHasMuchSharedMemory) {
+  constexpr int kMuch = 160 << 10;  // with less, 64 rows and head dims from 112 on do not fit together
   for (const int capability : plan::known_capabilities()) {
-    if (capability < kAmpere) continue;  // less shared memory than a few of them need
     const plan::DeviceInfo device = plan::reference_device(capability);
+    if (device.smem_per_block < kMuch) continue;
     for (const KernelRequest& kernel : kernels_of(all_decode_cases()))
       EXPECT_NO_THROW(plan::plan(kernel, device, {})) << capability << " " << name_of(kernel.config);
   }
