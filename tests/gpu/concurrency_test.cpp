@@ -1,6 +1,7 @@
 // Repeats, streams, contexts, threads, devices.
 #include "gpu/decode_call.hpp"
 #include "gpu/driver_extras.hpp"
+#include "gpu/forward_call.hpp"
 
 #include <algorithm>
 #include <span>
