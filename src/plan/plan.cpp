@@ -79,10 +79,12 @@ bool fits(const KernelRequest& request, const Tiling& tiling, const DeviceInfo& 
          (bytes + reserved_smem_per_block(device.capability)) * tiling.ctas_per_sm <= device.smem_per_sm;
 }
 
-/// Whether warps can share a tile's rows and keys.
-bool decode_can_have(const AttentionConfig& config, int tile_n, int warps) {
-  const auto grid = device::decode_warps(config.head_dim_v, config.decode_rows, warps);
-  return grid.keys > 0 && grid.rows * grid.keys == warps && tile_n % (grid.keys * kMmaKeys) == 0;
+/// Whether warps can share a tile's rows and keys. What a warp copies begins where the swizzle does.
+bool decode_can_have(int head_dim_v, int rows, int tile_n, int warps) {
+  constexpr int kSwizzleRows = 8;
+  const auto grid = device::decode_warps(head_dim_v, rows, warps);
+  return grid.keys > 0 && grid.rows * grid.keys == warps && tile_n % (grid.keys * kMmaKeys) == 0 &&
+         tile_n % (warps * kSwizzleRows) == 0;
 }
 
 std::vector<Tiling> all_tilings(const KernelRequest& request) {
@@ -90,7 +92,7 @@ std::vector<Tiling> all_tilings(const KernelRequest& request) {
   std::vector<Tiling> out;
   for (const int warps : {2, 4, 8}) {
     for (const int tile_n : {32, 64, 128}) {
-      if (!decode_can_have(request.config, tile_n, warps)) continue;
+      if (!decode_can_have(request.config.head_dim_v, request.config.decode_rows, tile_n, warps)) continue;
       for (const int stages : {2, 3, 4, 6}) {
         for (const int ctas : {1, 2, 3, 4}) out.push_back({request.config.decode_rows, tile_n, warps, stages, ctas});
       }
@@ -99,19 +101,21 @@ std::vector<Tiling> all_tilings(const KernelRequest& request) {
   return out;
 }
 
-/// Bytes in flight hide the memory's latency: as many stages as fit beside a second block. Many rows leave registers
-/// for the scores of 16 keys a warp.
+/// Bytes in flight hide the memory's latency: as many stages as fit, in one block an SM with large tiles or in two.
+/// Many rows leave registers for the scores of 16 keys a warp. Where shared memory is short, a block takes fewer rows.
 std::vector<Tiling> preferred_decode_tilings(const AttentionConfig& config) {
-  const int rows = config.decode_rows;
-  const int rows_warps = device::decode_warps(config.head_dim_v, rows, 1 << 10).rows;
-  if (rows_warps == 1) {
-    return {{rows, 64, 4, 4, 2}, {rows, 64, 4, 3, 2}, {rows, 64, 4, 2, 2},
-            {rows, 64, 4, 2, 1}, {rows, 32, 2, 2, 1}, {rows, 16, 1, 2, 1}};
+  constexpr std::array kByPreference = {Tiling{0, 64, 4, 4, 2}, Tiling{0, 64, 4, 3, 2}, Tiling{0, 64, 4, 2, 2},
+                                        Tiling{0, 64, 8, 3, 1}, Tiling{0, 64, 8, 2, 1}, Tiling{0, 32, 4, 3, 1},
+                                        Tiling{0, 32, 4, 2, 1}, Tiling{0, 32, 2, 2, 1}, Tiling{0, 16, 2, 2, 1},
+                                        Tiling{0, 16, 1, 2, 1}};
+  std::vector<Tiling> out;
+  for (int rows = config.decode_rows; rows >= kDecodeRows.front(); rows /= 2) {
+    for (Tiling tiling : kByPreference) {
+      tiling.tile_m = rows;
+      if (decode_can_have(config.head_dim_v, rows, tiling.tile_n, tiling.warps)) out.push_back(tiling);
+    }
   }
-  if (rows_warps == 2) {
-    return {{rows, 32, 4, 4, 2}, {rows, 32, 4, 3, 2}, {rows, 32, 4, 2, 2}, {rows, 32, 4, 2, 1}, {rows, 16, 2, 2, 1}};
-  }
-  return {{rows, 32, 8, 3, 1}, {rows, 32, 8, 2, 1}, {rows, 16, 4, 2, 1}};
+  return out;
 }
 
 }  // namespace

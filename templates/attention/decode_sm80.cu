@@ -52,6 +52,7 @@ inline constexpr ScoreKind kScores{config::kSoftcap, config::kAlibi, config::kBi
 
 static_assert(kWarpGrid.rows * kWarpGrid.keys == config::kWarps && kWarpRows % kMmaM == 0);
 static_assert(kWarpKeys % kMmaK == 0 && kWarpKeys > 0, "a warp's keys are whole k steps of P V");
+static_assert(kCopyKeys % 8 == 0, "what a warp copies begins where the swizzle does");
 static_assert(config::kHeadDimQk % kMmaN == 0 && config::kHeadDimV % kMmaN == 0);
 static_assert(config::kStages >= 2, "the copy of one tile runs under the arithmetic of another");
 

@@ -21,14 +21,14 @@ KILN_DEVICE constexpr i32 forward_smem_bytes(DType type, i32 head_dim_qk, i32 he
 }
 
 /// Decode: how the warps of a block share a tile of rows and keys. A warp keeps O of all its rows in registers, which
-/// large dims leave for 16 of them.
+/// leave room for 32 of them up to a dim of 64.
 struct DecodeWarps {
   i32 rows;  // warps side by side along the rows
   i32 keys;  // along the keys
 };
 
 KILN_DEVICE constexpr DecodeWarps decode_warps(i32 head_dim_v, i32 tile_m, i32 warps) {
-  const i32 rows = tile_m / (head_dim_v > 128 || warps > 4 ? 16 : min(tile_m, 32));
+  const i32 rows = tile_m / (head_dim_v > 64 || warps > 4 ? 16 : min(tile_m, 32));
   return {rows, warps / rows};
 }
 

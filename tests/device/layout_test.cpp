@@ -143,11 +143,12 @@ TEST(SmemPlan, CountsWhatTheKernelsHold) {
 
 TEST(SmemPlan, WarpsOfDecodeLieAlongTheRowsAsFarAsRegistersForce) {
   EXPECT_EQ(decode_warps(128, 16, 4).rows, 1);
-  EXPECT_EQ(decode_warps(128, 32, 4).rows, 1);
-  EXPECT_EQ(decode_warps(128, 64, 4).rows, 2);
+  EXPECT_EQ(decode_warps(64, 32, 4).rows, 1);
+  EXPECT_EQ(decode_warps(64, 64, 4).rows, 2);
+  EXPECT_EQ(decode_warps(128, 64, 4).rows, 4);
   EXPECT_EQ(decode_warps(136, 64, 8).rows, 4);
   EXPECT_EQ(decode_warps(136, 64, 8).keys, 2);
-  EXPECT_EQ(decode_warps(128, 64, 8).rows, 4) << "more warps, fewer rows each";
+  EXPECT_EQ(decode_warps(64, 64, 8).rows, 4) << "more warps, fewer rows each";
 }
 
 TEST(DecodeWorkspace, PartsFollowEachOtherAligned) {
