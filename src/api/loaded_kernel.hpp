@@ -28,12 +28,19 @@ struct Counters {
 class LoadedKernel {
  public:
   LoadedKernel(KernelInfo info, const plan::KernelConfig& config, plan::DeviceInfo device,
-               std::unique_ptr<const cuda::Module> module, std::shared_ptr<Counters> counters)
+               std::shared_ptr<const cuda::Module> module, std::shared_ptr<Counters> counters)
       : info_(std::move(info)),
         config_(config),
         device_(std::move(device)),
         module_(std::move(module)),
         counters_(std::move(counters)) {}
+
+  /// The same kernel, asked for in other words: its canonical request is this one's.
+  [[nodiscard]] std::shared_ptr<const LoadedKernel> as(const KernelRequest& request) const {
+    auto info = info_;
+    info.request = request;
+    return std::make_shared<const LoadedKernel>(std::move(info), config_, device_, module_, counters_);
+  }
 
   void launch(Stream stream, const ForwardArgs& args) const;
   void launch(Stream stream, const DecodeArgs& args) const;
@@ -49,7 +56,7 @@ class LoadedKernel {
   KernelInfo info_;
   plan::KernelConfig config_;
   plan::DeviceInfo device_;
-  std::unique_ptr<const cuda::Module> module_;
+  std::shared_ptr<const cuda::Module> module_;
   std::shared_ptr<Counters> counters_;
 };
 

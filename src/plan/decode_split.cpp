@@ -42,7 +42,7 @@ DecodeSplit decode_split(const KernelConfig& config, const DeviceInfo& device, c
 
   DecodeSplit split;
   split.params.row_tiles = static_cast<int>(row_tiles);
-  split.work = all_row_tiles * key_tiles;
+  split.work = all_row_tiles * (key_tiles + device::kShareCost);
   if (args.num_splits == 0 && args.split_size == 0) {
     const std::int64_t at_once = std::int64_t{device.sm_count} * tiling.ctas_per_sm;
     const std::int64_t groups = std::clamp<std::int64_t>(split.work, 1, filling_groups(at_once, args.heads_kv));

@@ -3,9 +3,9 @@
 //
 // The blocks of one index for all KV heads are a group: they work on the same keys, whose heads are neighbours in most
 // caches. What there is to share out among groups are the row tiles of all sequences, one behind the other, each as
-// long as its keys have tiles. Either every group gets as much of it, cut where that falls (balanced); or every row
-// tile has the same number of places, and a place a group of its own (fixed): then nothing about a sequence's split
-// depends on the others.
+// long as its keys have tiles, and a little more: beginning and merging take time, too. Either every group gets as much
+// of it, cut where that falls (balanced); or every row tile has the same number of places, and a place a group of its
+// own (fixed): then nothing about a sequence's split depends on the others.
 #pragma once
 
 #include "device/base.cuh"
@@ -50,7 +50,9 @@ struct DecodeSequence {
   i32 first_tile;
   i32 tiles;  // of keys that some query sees; 1 if there are none, since zeros have to be written
 
-  KILN_DEVICE constexpr i32 work() const { return row_tiles * tiles; }
+  /// Of a row tile: what it costs, then its tiles.
+  KILN_DEVICE constexpr i32 row_tile_work() const { return kShareCost + tiles; }
+  KILN_DEVICE constexpr i32 work() const { return row_tiles * row_tile_work(); }
 };
 
 /// Some of the key tiles of a row tile.
@@ -58,7 +60,7 @@ struct DecodeShare {
   DecodeSequence sequence;
   i32 row_tile;
   TileRange tiles;
-  i32 first_work;  // balanced: of the row tile, among the work of all sequences
+  i32 first_work;  // balanced: of the row tile's first tile, among the work of all sequences
 };
 
 /// How the keys of a row tile are shared.
@@ -140,25 +142,30 @@ class DecodeWalk {
 
   /// Whether there is one more, which is then in `share`.
   KILN_DEVICE bool next(DecodeShare& share) {
-    if (next_ >= end_) return false;
     if (is_fixed()) {
+      const bool first = next_ < end_;
       next_ = end_;
-      return fixed_share(share);
+      return first && fixed_share(share);
     }
-    while (next_ >= before_ + sequence_.work()) {  // a later sequence has what is left
-      before_ += sequence_.work();
-      sequence_ = decode_sequence<kTileM, kTileN>(p_, sequence_.batch + 1);
+    while (next_ < end_) {
+      while (next_ >= before_ + sequence_.work()) {  // a later sequence has what is left
+        before_ += sequence_.work();
+        sequence_ = decode_sequence<kTileM, kTileN>(p_, sequence_.batch + 1);
+      }
+      const i32 in_sequence = next_ - before_;
+      const i32 length = sequence_.row_tile_work();
+      const i32 row_tile = in_sequence < length ? 0 : quotient(in_sequence, length);
+      const i32 begin = in_sequence - row_tile * length;
+      const i32 end = min(begin + end_ - next_, length);
+      const TileRange tiles{max(begin - kShareCost, 0), end - kShareCost};
+      share = {.sequence = sequence_,
+               .row_tile = row_tile,
+               .tiles = {sequence_.first_tile + tiles.begin, sequence_.first_tile + tiles.end},
+               .first_work = next_ - begin + kShareCost};
+      next_ += end - begin;
+      if (tiles.begin < tiles.end) return true;  // else the next group has all of them
     }
-    const i32 in_sequence = next_ - before_;
-    const i32 row_tile = in_sequence < sequence_.tiles ? 0 : quotient(in_sequence, sequence_.tiles);
-    const i32 begin = in_sequence - row_tile * sequence_.tiles;
-    const i32 end = min(begin + end_ - next_, sequence_.tiles);
-    share = {.sequence = sequence_,
-             .row_tile = row_tile,
-             .tiles = {sequence_.first_tile + begin, sequence_.first_tile + end},
-             .first_work = next_ - begin};
-    next_ += end - begin;
-    return true;
+    return false;
   }
 
   /// Of a share that next() gave. Apart from it, since copies need not wait for this.

@@ -90,6 +90,9 @@ struct SplitParams {
   i32 row_tiles{};    ///< that a sequence can have at most
 };
 
+/// What a share of keys takes beside its tiles, in tiles.
+inline constexpr i32 kShareCost = 1;
+
 /// The window's sides have the causal mask in them.
 struct DecodeParams : AttentionParams {
   CacheParams cache{};

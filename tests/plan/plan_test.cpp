@@ -259,8 +259,9 @@ class Splits : public testing::Test {
 TEST_F(Splits, BalancedGroupsFillTheDeviceAndNoMore) {
   EXPECT_EQ(of({.batch = 1, .max_len_k = 1 << 20, .heads_q = 32, .heads_kv = 8}).params.groups, room / 8);
   EXPECT_EQ(of({.batch = 999, .max_len_k = 1 << 20, .heads_q = 32, .heads_kv = 8}).params.groups, room / 8);
-  EXPECT_EQ(of({.batch = 1, .max_len_k = 3 * tile, .heads_q = 32, .heads_kv = 8}).params.groups, 3) << "a tile each";
-  EXPECT_EQ(of({.batch = 1, .max_len_k = 3 * tile, .heads_q = 64, .heads_kv = 1}).params.groups, 4 * 3)
+  EXPECT_EQ(of({.batch = 1, .max_len_k = 3 * tile, .heads_q = 32, .heads_kv = 8}).params.groups, 3 + 1)
+      << "a tile each, and one for what a share costs";
+  EXPECT_EQ(of({.batch = 1, .max_len_k = 3 * tile, .heads_q = 64, .heads_kv = 1}).params.groups, 4 * (3 + 1))
       << "64 heads are four row tiles";
   EXPECT_EQ(of({.batch = 1, .max_len_k = 1 << 20, .heads_q = 1000, .heads_kv = 1000}).params.groups, 1);
   const int many = of({.batch = 1, .max_len_k = 1 << 20, .heads_q = 100, .heads_kv = 100}).params.groups * 100;
