@@ -9,6 +9,8 @@ namespace {
 
 using device::ceil_div;
 
+constexpr std::int64_t kManyShares = 2;  // a block
+
 /// Groups of one block for each KV head that come closest to filling the GPU. Blocks that all fit at once need no
 /// second look; many heads may take a few rounds of them.
 std::int64_t filling_groups(std::int64_t blocks_at_once, std::int64_t heads_kv) {
@@ -42,10 +44,15 @@ DecodeSplit decode_split(const KernelConfig& config, const DeviceInfo& device, c
 
   DecodeSplit split;
   split.params.row_tiles = static_cast<int>(row_tiles);
-  split.work = all_row_tiles * (key_tiles + device::kShareCost);
+  split.work = all_row_tiles * key_tiles;
   if (args.num_splits == 0 && args.split_size == 0) {
     const std::int64_t at_once = std::int64_t{device.sm_count} * tiling.ctas_per_sm;
     const std::int64_t groups = std::clamp<std::int64_t>(split.work, 1, filling_groups(at_once, args.heads_kv));
+    // Only many shares a block are worth counting: with few, it is whole tiles that must come out even.
+    if (all_row_tiles >= kManyShares * groups) {
+      split.params.share_cost = 1;
+      split.work += all_row_tiles;
+    }
     split.params.groups = static_cast<int>(groups);
     if (groups > 1 && key_tiles > 1) {
       split.counters = groups * args.heads_kv;

@@ -3,9 +3,9 @@
 //
 // The blocks of one index for all KV heads are a group: they work on the same keys, whose heads are neighbours in most
 // caches. What there is to share out among groups are the row tiles of all sequences, one behind the other, each as
-// long as its keys have tiles, and a little more: beginning and merging take time, too. Either every group gets as much
-// of it, cut where that falls (balanced); or every row tile has the same number of places, and a place a group of its
-// own (fixed): then nothing about a sequence's split depends on the others.
+// long as its keys have tiles, and where there are many, a little more: beginning and merging take time, too. Either
+// every group gets as much of it, cut where that falls (balanced); or every row tile has the same number of places, and
+// a place a group of its own (fixed): then nothing about a sequence's split depends on the others.
 #pragma once
 
 #include "device/base.cuh"
@@ -49,10 +49,6 @@ struct DecodeSequence {
   i32 row_tiles;  // 0: nothing to do
   i32 first_tile;
   i32 tiles;  // of keys that some query sees; 1 if there are none, since zeros have to be written
-
-  /// Of a row tile: what it costs, then its tiles.
-  KILN_DEVICE constexpr i32 row_tile_work() const { return kShareCost + tiles; }
-  KILN_DEVICE constexpr i32 work() const { return row_tiles * row_tile_work(); }
 };
 
 /// Some of the key tiles of a row tile.
@@ -148,20 +144,20 @@ class DecodeWalk {
       return first && fixed_share(share);
     }
     while (next_ < end_) {
-      while (next_ >= before_ + sequence_.work()) {  // a later sequence has what is left
-        before_ += sequence_.work();
+      while (next_ >= before_ + work_of(sequence_)) {  // a later sequence has what is left
+        before_ += work_of(sequence_);
         sequence_ = decode_sequence<kTileM, kTileN>(p_, sequence_.batch + 1);
       }
       const i32 in_sequence = next_ - before_;
-      const i32 length = sequence_.row_tile_work();
+      const i32 length = row_tile_work(sequence_);
       const i32 row_tile = in_sequence < length ? 0 : quotient(in_sequence, length);
       const i32 begin = in_sequence - row_tile * length;
       const i32 end = min(begin + end_ - next_, length);
-      const TileRange tiles{max(begin - kShareCost, 0), end - kShareCost};
+      const TileRange tiles{max(begin - p_.split.share_cost, 0), end - p_.split.share_cost};
       share = {.sequence = sequence_,
                .row_tile = row_tile,
                .tiles = {sequence_.first_tile + tiles.begin, sequence_.first_tile + tiles.end},
-               .first_work = next_ - begin + kShareCost};
+               .first_work = next_ - begin + p_.split.share_cost};
       next_ += end - begin;
       if (tiles.begin < tiles.end) return true;  // else the next group has all of them
     }
@@ -190,6 +186,10 @@ class DecodeWalk {
 
  private:
   KILN_DEVICE bool is_fixed() const { return p_.split.splits > 0; }
+
+  /// Balanced: what a row tile costs, then its tiles.
+  KILN_DEVICE i32 row_tile_work(const DecodeSequence& sequence) const { return p_.split.share_cost + sequence.tiles; }
+  KILN_DEVICE i32 work_of(const DecodeSequence& sequence) const { return sequence.row_tiles * row_tile_work(sequence); }
 
   KILN_DEVICE i32 fixed_parts(i32 tiles) const {
     const i32 size = p_.split.split_tiles;
@@ -222,7 +222,7 @@ class DecodeWalk {
   }
 
   KILN_DEVICE void find_among_alike() {
-    const i32 work = sequence_.work();
+    const i32 work = work_of(sequence_);
     set_range(p_.batch * work);
     if (next_ >= end_ || next_ < work) return;
     sequence_.batch = quotient(next_, work);
@@ -236,7 +236,7 @@ class DecodeWalk {
     const i32 end = min(first + of_a_lane, p_.batch);
     i32 work = 0;
 #pragma unroll 1
-    for (i32 b = first; b < end; ++b) work += decode_sequence<kTileM, kTileN>(p_, b).work();
+    for (i32 b = first; b < end; ++b) work += work_of(decode_sequence<kTileM, kTileN>(p_, b));
     i32 work_end = work;  // of this lane's sequences, among those of all lanes
 #pragma unroll
     for (u32 distance = 1; distance < kWarpSize; distance *= 2) {

@@ -88,10 +88,8 @@ struct SplitParams {
   i32 splits{};       ///< of a row tile's keys; 0: work is shared out evenly over the groups
   i32 split_tiles{};  ///< key tiles of a split; 0: a row tile's keys are cut into `splits` even parts
   i32 row_tiles{};    ///< that a sequence can have at most
+  i32 share_cost{};   ///< what a share of keys takes beside its tiles, in tiles
 };
-
-/// What a share of keys takes beside its tiles, in tiles.
-inline constexpr i32 kShareCost = 1;
 
 /// The window's sides have the causal mask in them.
 struct DecodeParams : AttentionParams {
@@ -104,7 +102,6 @@ struct DecodeParams : AttentionParams {
   i32 alike{};         ///< 1: no sequence has a length of its own
   i32 simple_cache{};  ///< 1: `cache` holds null pointers only
   i32 align_top_left{};
-  i32 unused{};
 };
 static_assert(sizeof(DecodeParams) == 416);
 

@@ -36,7 +36,7 @@ typedef struct DecodeParams {
   int64_t tree_batch_stride, tree_row_stride;
   int32_t* counters;
   float *partial_o, *partial_state;
-  int32_t groups, splits, split_tiles, row_tiles, alike, simple_cache, align_top_left, unused;
+  int32_t groups, splits, split_tiles, row_tiles, share_cost, alike, simple_cache, align_top_left;
 } DecodeParams;
 
 static void last_launch(const char* kernel, void* params, size_t params_bytes) {

@@ -28,6 +28,7 @@ constexpr double kScale = 0.125;
 /// How keys are split: balanced over so many groups, or fixed.
 struct Split {
   int groups = 1;
+  int share_cost = 0;
   int number = 0;
   int tiles = 0;
 };
@@ -172,7 +173,7 @@ class Call {
     params.counters = reinterpret_cast<int*>(base + layout.counters);
     params.partial_o = reinterpret_cast<float*>(base + layout.partial_o);
     params.partial_state = reinterpret_cast<float*>(base + layout.partial_state);
-    params.split = {groups(), c.split.number, c.split.tiles, row_tiles()};
+    params.split = {groups(), c.split.number, c.split.tiles, row_tiles(), c.split.share_cost};
     params.alike = c.page_lists || !c.lengths.empty() ? 0 : 1;
     params.simple_cache = c.cache_rows.empty() && c.padding.empty() && !c.page_lists ? 1 : 0;
     c.kernel->run(&params, {static_cast<unsigned>(c.heads.kv), static_cast<unsigned>(groups())});
@@ -349,7 +350,7 @@ std::vector<Case> cases() {
        .heads = {4, 2},
        .max_len_k = 700,
        .lengths = {3, 700, 0, 65, 129, 1},
-       .split = {.groups = 5}},
+       .split = {.groups = 5, .share_cost = 1}},
       {.name = "balanced_more_groups_than_work",
        .kernel = bf16,
        .heads = {2, 1},
@@ -362,6 +363,12 @@ std::vector<Case> cases() {
        .max_len_k = 130,
        .lengths = {100, 20, 130, 128, 0, 64, 65, 1},
        .split = {.groups = 3}},
+      {.name = "balanced_shares_that_cost",
+       .kernel = bf16,
+       .heads = {2, 1},
+       .max_len_k = 130,
+       .lengths = {100, 20, 130, 128, 0, 64, 65, 1},
+       .split = {.groups = 3, .share_cost = 1}},
       {.name = "chain_of_five",
        .kernel = bf16,
        .heads = {8, 2},

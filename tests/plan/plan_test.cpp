@@ -259,14 +259,20 @@ class Splits : public testing::Test {
 TEST_F(Splits, BalancedGroupsFillTheDeviceAndNoMore) {
   EXPECT_EQ(of({.batch = 1, .max_len_k = 1 << 20, .heads_q = 32, .heads_kv = 8}).params.groups, room / 8);
   EXPECT_EQ(of({.batch = 999, .max_len_k = 1 << 20, .heads_q = 32, .heads_kv = 8}).params.groups, room / 8);
-  EXPECT_EQ(of({.batch = 1, .max_len_k = 3 * tile, .heads_q = 32, .heads_kv = 8}).params.groups, 3 + 1)
-      << "a tile each, and one for what a share costs";
-  EXPECT_EQ(of({.batch = 1, .max_len_k = 3 * tile, .heads_q = 64, .heads_kv = 1}).params.groups, 4 * (3 + 1))
+  EXPECT_EQ(of({.batch = 1, .max_len_k = 3 * tile, .heads_q = 32, .heads_kv = 8}).params.groups, 3) << "a tile each";
+  EXPECT_EQ(of({.batch = 1, .max_len_k = 3 * tile, .heads_q = 64, .heads_kv = 1}).params.groups, 4 * 3)
       << "64 heads are four row tiles";
   EXPECT_EQ(of({.batch = 1, .max_len_k = 1 << 20, .heads_q = 1000, .heads_kv = 1000}).params.groups, 1);
   const int many = of({.batch = 1, .max_len_k = 1 << 20, .heads_q = 100, .heads_kv = 100}).params.groups * 100;
   EXPECT_GE(many, room * 18 / 10) << "two rounds, nearly full: one would leave a quarter idle";
   EXPECT_LE(many, room * 2);
+}
+
+TEST_F(Splits, ManySharesABlockCount) {
+  EXPECT_EQ(of({.batch = 4, .max_len_k = 1 << 14, .heads_q = 32, .heads_kv = 8}).params.share_cost, 0);
+  const auto many = of({.batch = 200, .max_len_k = 10 * tile, .heads_q = 32, .heads_kv = 8});
+  EXPECT_EQ(many.params.share_cost, 1);
+  EXPECT_EQ(many.work, 200 * (10 + 1));
 }
 
 TEST_F(Splits, AWorkspaceHasPlaceForWhatCanBeSplit) {
