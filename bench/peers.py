@@ -27,6 +27,9 @@ BACKENDS = {"fa2": SDPBackend.FLASH_ATTENTION, "cudnn": SDPBackend.CUDNN_ATTENTI
 # What a backend says of a case that it doesn't take, or of a kernel that it can't build here.
 REFUSALS = (RuntimeError, NotImplementedError, AssertionError, ValueError, TypeError, OSError)
 
+# Others it compiles for, too, and then reads where it must not.
+FLASHINFER_DIMS = (64, 128, 256)
+
 Call = Callable[[], torch.Tensor]
 # The call for a cache like the one it was made for.
 CallFor = Callable[[Cache], Call]
@@ -65,7 +68,7 @@ def forward(
         calls["fa4"] = lambda: fa4.flash_attn_func(q, k, v, causal=causal, window_size=(window, 0 if window else None))[
             0
         ]
-    if flashinfer is not None and q.shape[0] == 1:
+    if flashinfer is not None and q.shape[0] == 1 and q.shape[-1] == v.shape[-1] in FLASHINFER_DIMS:
         left = -1 if window is None else window
         calls["flashinfer"] = lambda: flashinfer.single_prefill_with_kv_cache(
             q[0], k[0], v[0], causal=causal, window_left=left

@@ -66,11 +66,15 @@ using Softmax = OnlineSoftmax<kRowBlocks>;
 /// O in floats, in shared memory.
 using OutputTile = SwizzledTile<config::kHeadDimV* static_cast<i32>(sizeof(float)) / kChunkBytes>;
 
-/// Q stays in registers where they hold it beside S, O and some 110 others; else it is read again for each tile.
+/// Q stays in registers where they hold it beside S, O and the others; else it is read again for each tile.
 inline constexpr i32 kTileRegisters =
     kRowBlocks * (kAccumulators * (kScoreBlocks + kOutputBlocks) + 4 * k_steps(config::kHeadDimQk, config::kDType));
-inline constexpr i32 kRegisters = min(65536 / static_cast<i32>(kThreads * config::kCtasPerSm), 255);
-inline constexpr bool kQInRegisters = kTileRegisters + 110 <= kRegisters;
+inline constexpr i32 kOtherRegisters = 110;
+inline constexpr i32 kRegisterFile = 65536;
+inline constexpr i32 kRegisters = min(kRegisterFile / static_cast<i32>(kThreads * config::kCtasPerSm), 255);
+inline constexpr bool kQInRegisters = kTileRegisters + kOtherRegisters <= kRegisters;
+/// Where registers are that short, what follows from a thread's place is found anew for each tile.
+inline constexpr bool kKeepsPlaces = kQInRegisters;
 using Queries = QueryRows<config::kHeadDimQk, kRowBlocks, kQInRegisters>;
 
 /// The rows of a share, which are queries and heads, and where they lie in memory.
@@ -184,36 +188,42 @@ static_assert(sizeof(Smem) == config::kSmemBytes);
 static_assert(sizeof(Smem) == decode_smem_bytes(config::kDType, config::kHeadDimQk, config::kHeadDimV, config::kTileM,
                                                 config::kTileN, config::kStages, config::kWarps, config::kPaged));
 
+/// Whether copies of the next share begin under the arithmetic of the one at hand.
+inline constexpr bool kLooksAhead = config::kCapability >= 80;  // else copies are done at once
+
 using QueryCopy = TileCopy<config::kTileM, config::kHeadDimQk, kThreads>;
 
 KILN_DEVICE i32 following(i32 stage) { return stage + 1 == config::kStages ? 0 : stage + 1; }
 KILN_DEVICE i32 preceding(i32 stage) { return stage == 0 ? config::kStages - 1 : stage - 1; }
 
-/// The copies of one warp, from share to share: no further than the one after that at hand, which share() gave last.
+/// The copies of one warp, from share to share: no further than the one after that at hand, which is the one queued.
 class Producer {
  public:
   KILN_DEVICE Producer(const DecodeParams& p, Smem& smem, u32 thread) : p_(p), smem_(smem), thread_(thread) {}
 
   /// What to copy next.
   KILN_DEVICE void queue(const Keys& keys, const Rows& rows) {
-    queued_keys_ = keys;
-    queued_rows_ = rows;
-    is_queued_ = true;
+    if constexpr (kLooksAhead) {
+      queued_keys_ = keys;
+      queued_rows_ = rows;
+      is_queued_ = true;
+    } else {
+      enter(keys);
+      copy_queries(rows);
+    }
   }
 
   /// Copies this warp's keys of the next tile, with the first of a share its part of Q: one commit group, empty if
   /// there is none.
   KILN_DEVICE void start_next() {
-    if (keys_.tiles.begin >= keys_.tiles.end && is_queued_) {
-      keys_ = queued_keys_;
+    if (kLooksAhead && keys_.tiles.begin >= keys_.tiles.end && is_queued_) {
+      enter(queued_keys_);
       is_queued_ = false;
       is_new_ = true;
-      which_q_ ^= 1;
-      look_up_pages();
     }
     if (keys_.tiles.begin < keys_.tiles.end) {
       copy(smem_);
-      if (is_new_) copy_queries(queued_rows_);
+      if (kLooksAhead && is_new_) copy_queries(queued_rows_);
       is_new_ = false;
       ++keys_.tiles.begin;
       stage_ = following(stage_);
@@ -233,52 +243,61 @@ class Producer {
   }
 
  private:
-  KILN_DEVICE i32 warp() const { return static_cast<i32>(thread_ / kWarpSize); }
-  KILN_DEVICE u32 lane() const { return thread_ % kWarpSize; }
+  KILN_DEVICE u32 thread() const { return kKeepsPlaces ? thread_ : ptx::mov_tid_x(); }
+  KILN_DEVICE i32 warp() const { return static_cast<i32>(thread() / kWarpSize); }
+  KILN_DEVICE u32 lane() const { return thread() % kWarpSize; }
+
+  KILN_DEVICE void enter(const Keys& keys) {
+    keys_ = keys;
+    which_q_ ^= 1;
+    look_up_pages();
+  }
 
   KILN_DEVICE void copy_queries(const Rows& rows) {
     const auto* const q = static_cast<const Element::Storage*>(p_.q);
-    QueryCopy::load_rows(ptx::cvta_to_shared(smem_.q[which_q_]), rows.count, thread_,
+    QueryCopy::load_rows(ptx::cvta_to_shared(smem_.q[which_q_]), rows.count, thread(),
                          [&](i32 row) { return q + rows.offset(p_, p_.q_strides, row); });
   }
-
-  KILN_DEVICE i32 first_key() const { return keys_.tiles.begin * config::kTileN + warp() * kCopyKeys; }
 
   /// Shared is Smem, which has slots only with pages: hence a template.
   template <class Shared>
   KILN_DEVICE void copy(Shared& smem) {
     using KeyCopy = TileCopy<kCopyKeys, config::kHeadDimQk, kWarpSize>;
     using ValueCopy = TileCopy<kCopyKeys, config::kHeadDimV, kWarpSize>;
-    const u32 k = ptx::cvta_to_shared(smem.place(stage_).k + warp() * kCopyKeys * kPaddedDimQk);
-    const u32 v = ptx::cvta_to_shared(smem.place(stage_).v + warp() * kCopyKeys * kPaddedDimV);
-    const i32 first = first_key();
+    const i32 warp = this->warp();
+    const u32 lane = this->lane();
+    const u32 k = ptx::cvta_to_shared(smem.place(stage_).k + warp * kCopyKeys * kPaddedDimQk);
+    const u32 v = ptx::cvta_to_shared(smem.place(stage_).v + warp * kCopyKeys * kPaddedDimV);
+    const i32 first = keys_.tiles.begin * config::kTileN + warp * kCopyKeys;
     const i32 valid = keys_.len - first;
     if constexpr (config::kPaged) {
-      auto& slot = smem.slot(static_cast<u32>(warp()));
+      auto& slot = smem.slot(static_cast<u32>(warp));
       __syncwarp();  // the last copy has read its rows
 #pragma unroll
       for (i32 i = 0; i < kLookUps; ++i) {
-        const i32 row = static_cast<i32>(lane()) + i * static_cast<i32>(kWarpSize);
+        const i32 row = static_cast<i32>(lane) + i * static_cast<i32>(kWarpSize);
         if (row < min(valid, kCopyKeys)) slot.put(p_, row, keys_.padding + first + row, page_[i]);
       }
       __syncwarp();
-      KeyCopy::load_rows(k, valid, lane(), [&](i32 row) { return keys_.k + slot.k[row]; });
-      ValueCopy::load_rows(v, valid, lane(), [&](i32 row) { return keys_.v + slot.v[row]; });
+      KeyCopy::load_rows(k, valid, lane, [&](i32 row) { return keys_.k + slot.k[row]; });
+      ValueCopy::load_rows(v, valid, lane, [&](i32 row) { return keys_.v + slot.v[row]; });
     } else {
       // A warp whose keys all lie beyond the end must not form their address.
       const i64 row = valid > 0 ? first : 0;
-      KeyCopy::load(k, keys_.k + row * p_.k_strides.row, p_.k_strides.row, valid, lane());
-      ValueCopy::load(v, keys_.v + row * p_.v_strides.row, p_.v_strides.row, valid, lane());
+      KeyCopy::load(k, keys_.k + row * p_.k_strides.row, p_.k_strides.row, valid, lane);
+      ValueCopy::load(v, keys_.v + row * p_.v_strides.row, p_.v_strides.row, valid, lane);
     }
   }
 
   /// Reads the pages of the keys that the next copy is of, early enough for it not to wait.
   KILN_DEVICE void look_up_pages() {
     if constexpr (config::kPaged) {
+      const i32 first = keys_.tiles.begin * config::kTileN + warp() * kCopyKeys;
+      const u32 lane = this->lane();
 #pragma unroll
       for (i32 i = 0; i < kLookUps; ++i) {
-        const i32 row = static_cast<i32>(lane()) + i * static_cast<i32>(kWarpSize);
-        const i32 key = first_key() + row;
+        const i32 row = static_cast<i32>(lane) + i * static_cast<i32>(kWarpSize);
+        const i32 key = first + row;
         if (keys_.tiles.begin < keys_.tiles.end && row < kCopyKeys && key < keys_.len) {
           page_[i] = keys_.pages[PagedRows<kCopyKeys>::page_of(p_, keys_.padding + key)];
         }
@@ -585,9 +604,9 @@ extern "C" __global__ void __launch_bounds__(kiln::device::kThreads, kiln::confi
   const float softmax_scale = kScores.scales_scores() ? 1.0f : scale.magnitude;
   i32 stage = 0;
   bool is_work = false;  // whether there is a share at hand
-  // Share −1 is none: the first one's copies are begun.
+  // If copies look ahead, share −1 is none: the first one's copies are begun.
 #pragma unroll 1
-  for (i32 current = -1;; ++current) {
+  for (i32 current = kLooksAhead ? -1 : 0;; ++current) {
     DecodeShare share;
     const bool is_next = walk.next(share);
     if (is_next) {
@@ -596,10 +615,11 @@ extern "C" __global__ void __launch_bounds__(kiln::device::kThreads, kiln::confi
       producer.queue(keys, rows);
       producer.catch_up();
       const Work work(p, share, walk.parts_of(share), rows, keys.tiles);
-      if (thread == 0) smem.work(current + 1) = work;
+      if (thread == 0) smem.work(kLooksAhead ? current + 1 : current) = work;
     } else if (!is_work) {
       return;
     }
+    if constexpr (!kLooksAhead) is_work = is_next;
     if (is_work) {
       ptx::cp_async_wait_group<config::kStages - 2>();
       Element::Storage* const q_rows = smem.q[current % kDecodeQueries];

@@ -67,7 +67,8 @@ static void forward_launches_what_the_arguments_say(kiln_runtime* runtime) {
   CHECK_OK(kiln_forward_get(runtime, &config, &kernel));
   CHECK_OK(kiln_forward_launch(kernel, NULL, &args));
   last_launch("kiln_forward", &params, sizeof(params));
-  CHECK(params.call.q == args.q.data && params.call.k == args.k.data && params.call.v == args.v.data && params.call.o == args.out.data);
+  CHECK(params.call.q == args.q.data && params.call.k == args.k.data && params.call.v == args.v.data &&
+        params.call.o == args.out.data);
   CHECK(params.call.lse == args.lse);
   CHECK(same_strides(params.call.q_strides, args.q.strides) && same_strides(params.call.k_strides, args.k.strides));
   CHECK(same_strides(params.call.v_strides, args.v.strides) && same_strides(params.call.o_strides, args.out.strides));
@@ -114,11 +115,14 @@ static void every_feature_reaches_the_kernel(kiln_runtime* runtime) {
   last_launch("kiln_forward", &params, sizeof(params));
   CHECK(params.call.lse_unit == 1.0F && fabs(params.call.softcap_log2 * log(2) - 30) < 1e-5);
   CHECK(fabs(params.call.inverse_cap * params.call.softcap_log2 - 1) < 1e-6);
-  CHECK(params.call.alibi_slopes == args.alibi_slopes && params.call.alibi_batch_stride == 8 && params.call.sinks == args.sinks);
+  CHECK(params.call.alibi_slopes == args.alibi_slopes && params.call.alibi_batch_stride == 8 &&
+        params.call.sinks == args.sinks);
   CHECK(params.call.bias == args.bias && same_strides(params.call.bias_strides, args.bias_strides));
   CHECK(params.call.cu_seqlens_q == args.cu_seqlens_q && params.call.cu_seqlens_k == NULL);
-  CHECK(params.call.seqused_q == args.seqused_q && params.call.seqused_k == args.seqused_k && params.call.total_q == 777);
-  CHECK(params.call.page_table == args.page_table && params.call.page_table_stride == 32 && params.call.page_size == 16);
+  CHECK(params.call.seqused_q == args.seqused_q && params.call.seqused_k == args.seqused_k &&
+        params.call.total_q == 777);
+  CHECK(params.call.page_table == args.page_table && params.call.page_table_stride == 32 &&
+        params.call.page_size == 16);
   args.page_table_stride = 31;
   CHECK_REFUSED(kiln_runtime_launch_forward(runtime, &config, NULL, &args),
                 "pages.row_stride is 31: 500 keys in pages of 16 need 32 entries a sequence");
@@ -149,7 +153,8 @@ static void decode_launches_what_the_arguments_say(kiln_runtime* runtime) {
   last_launch("kiln_decode", &params, sizeof(params));
   CHECK(params.call.q == args.q.data && params.call.k == args.k_cache.data && params.call.v == args.v_cache.data);
   CHECK(params.call.o == args.out.data && params.call.lse == args.lse && params.call.seqused_k == args.lengths);
-  CHECK(same_strides(params.call.k_strides, args.k_cache.strides) && same_strides(params.call.v_strides, args.v_cache.strides));
+  CHECK(same_strides(params.call.k_strides, args.k_cache.strides) &&
+        same_strides(params.call.v_strides, args.v_cache.strides));
   CHECK(params.call.batch == 2 && params.call.heads_q == 8 && params.call.heads_kv == 2 && params.call.len_k == 4096);
   CHECK(params.splits == 5 && params.call.window_left == -1 && is_scale(params.call.scale_log2, 1 / sqrt(128)));
 
