@@ -181,7 +181,8 @@ TEST_F(Concurrency, SixteenThreadsShareOneColdRuntime) {
         }
       });
   }
-  EXPECT_EQ(runtime.stats().compiles, 2 * configs.size()) << "one compile a kernel, however many threads ask";
+  constexpr std::size_t kShared = 1;  // decode, causal or not
+  EXPECT_EQ(runtime.stats().compiles, 2 * configs.size() - kShared) << "one compile a kernel, however many threads ask";
   EXPECT_EQ(runtime.stats().launches, 2U * 20 * kThreads);
 }
 
