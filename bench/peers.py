@@ -68,11 +68,10 @@ def forward(
         calls["fa4"] = lambda: fa4.flash_attn_func(q, k, v, causal=causal, window_size=(window, 0 if window else None))[
             0
         ]
-    if flashinfer is not None and q.shape[0] == 1 and q.shape[-1] == v.shape[-1] in FLASHINFER_DIMS:
-        left = -1 if window is None else window
-        calls["flashinfer"] = lambda: flashinfer.single_prefill_with_kv_cache(
-            q[0], k[0], v[0], causal=causal, window_left=left
-        )
+    # It takes minutes to compile, so for windows it is not asked.
+    plain = q.shape[0] == 1 and q.shape[-1] == v.shape[-1] in FLASHINFER_DIMS and window is None
+    if flashinfer is not None and plain:
+        calls["flashinfer"] = lambda: flashinfer.single_prefill_with_kv_cache(q[0], k[0], v[0], causal=causal)
     return calls
 
 
