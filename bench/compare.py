@@ -17,7 +17,7 @@ except ImportError:
 
 import peers
 from gpu_timing import interleaved
-from kiln_bench import Kiln
+from kiln_bench import Cache, Kiln
 
 TOKENS = 16384
 MODEL_DIM = 2048
@@ -25,6 +25,7 @@ LENGTHS = (512, 1024, 2048, 4096, 8192, 16384)
 # Between two uses of a cache at least so much other memory is read: L2 holds 60 MB.
 ROTATED_BYTES = 256 << 20
 MOST_CACHE_BYTES = 40 << 30
+DECODE_DIM = 128
 
 
 def random(*shape: int, dtype: torch.dtype = torch.bfloat16) -> torch.Tensor:
@@ -137,45 +138,167 @@ def captured(calls: list[Callable[[], object]]) -> torch.cuda.CUDAGraph:
     return graph
 
 
-def decode_row(kiln: Kiln, heads: tuple[int, int], batch: int, length: int, rounds: int) -> dict:
-    heads_q, heads_kv = heads
-    dim = 128
-    kv_bytes = 2 * batch * length * heads_kv * dim * 2
-    copies = -(-ROTATED_BYTES // kv_bytes)
-    caches = [(random(batch, length, heads_kv, dim), random(batch, length, heads_kv, dim)) for _ in range(copies)]
-    q = random(batch, 1, heads_q, dim)
-    out = torch.empty_like(q)
-    lengths = torch.full((batch,), length, dtype=torch.int32, device="cuda")
-    workspace = kiln.decode_workspace(q, *caches[0], out)
-    # A round of all caches, and ten calls or more unless they are long.
-    order = caches * max(1, -(-10 // copies)) if kv_bytes < 1 << 30 else caches * 2
-    row = {"heads": f"{heads_q}/{heads_kv}", "batch": batch, "length": length, "calls_a_graph": len(order)}
+def in_turn(caches: list[Cache], kv_bytes: int) -> list[Cache]:
+    """A round of all caches, and ten calls or more unless they are long."""
+    return caches * (2 if kv_bytes >= 1 << 30 else max(1, -(-10 // len(caches))))
 
-    def kiln_call(k: torch.Tensor, v: torch.Tensor) -> Callable[[], object]:
-        return lambda: kiln.decode(q, k, v, out, lengths=lengths, workspace=workspace)
 
-    graphs = {"kiln": captured([kiln_call(k, v) for k, v in order])}
-    kiln_call(*caches[0])()
-    for name, backend in peers.BACKENDS.items():
-        first = peers.attention(backend, q, *caches[0], causal=False)
-        if peers.supported(first):
-            if name == "fa2":
-                row["difference_from_fa2"] = difference(out, first())
-            graphs[name] = captured([peers.attention(backend, q, k, v, causal=False) for k, v in order])
-    for name, us in interleaved({name: graph.replay for name, graph in graphs.items()}, rounds=rounds).items():
-        us_a_call = us / len(order)
+def kiln_calls(
+    kiln: Kiln, q: torch.Tensor, order: list[Cache], out: torch.Tensor, *, causal: bool = False, rows: int = 16
+) -> list[Callable[[], object]]:
+    workspace = kiln.decode_workspace(q, order[0], out, causal=causal, rows=rows)
+
+    def call_for(cache: Cache) -> Callable[[], object]:
+        return lambda: kiln.decode(q, cache, out, workspace=workspace, causal=causal, rows=rows)
+
+    return [call_for(cache) for cache in order]
+
+
+def timed_decode(row: dict, calls: dict[str, list[Callable[[], object]]], kv_bytes: int, rounds: int) -> dict:
+    """Adds GB/s and microseconds of a call of each, out of a graph of all its calls."""
+    row["calls_a_graph"] = len(calls["kiln"])
+    replays = {name: captured(each).replay for name, each in calls.items()}
+    for name, us in interleaved(replays, rounds=rounds).items():
+        us_a_call = us / len(calls[name])
         row[name] = round(kv_bytes / us_a_call / 1e3)
         row[f"{name}_us"] = round(us_a_call, 2)
     return row
 
 
+def caches_of(make: Callable[[], Cache], kv_bytes: int) -> list[Cache]:
+    return in_turn([make() for _ in range(-(-ROTATED_BYTES // kv_bytes))], kv_bytes)
+
+
+def key_bytes(heads_kv: int) -> int:
+    """Of one key and its value."""
+    return 2 * heads_kv * DECODE_DIM * 2
+
+
+def contiguous(batch: int, length: int, heads_kv: int) -> Cache:
+    lengths = torch.full((batch,), length, dtype=torch.int32, device="cuda")
+    k, v = (random(batch, length, heads_kv, DECODE_DIM) for _ in range(2))
+    return Cache(k, v, lengths)
+
+
+def in_shuffled_pages(cache: Cache, page_size: int) -> Cache:
+    batch = cache.k.shape[0]
+    k, v = (tensor.view(-1, page_size, *tensor.shape[2:]) for tensor in (cache.k, cache.v))
+    table = torch.randperm(k.shape[0], dtype=torch.int32, device="cuda").view(batch, -1)
+    return Cache(k, v, cache.lengths, table)
+
+
+def out_of_pages(cache: Cache) -> Cache:
+    batch = cache.table.shape[0]
+    k, v = (tensor[cache.table.long()].view(batch, -1, *tensor.shape[2:]) for tensor in (cache.k, cache.v))
+    return Cache(k, v, cache.lengths)
+
+
+def decode_case(name: str, heads: tuple[int, int], batch: int, length: int) -> dict:
+    return {"case": name, "heads": f"{heads[0]}/{heads[1]}", "batch": batch, "length": length}
+
+
+def check_decode(row: dict, calls: dict[str, list[Callable[[], object]]], out: torch.Tensor, judge: Callable) -> None:
+    calls["kiln"][0]()
+    row["difference_from_fa2"] = difference(out, judge())
+
+
+def decode_row(kiln: Kiln, heads: tuple[int, int], batch: int, length: int, rounds: int) -> dict:
+    """One new token, the cache contiguous."""
+    kv_bytes = batch * length * key_bytes(heads[1])
+    order = caches_of(lambda: contiguous(batch, length, heads[1]), kv_bytes)
+    q = random(batch, 1, heads[0], DECODE_DIM)
+    out = torch.empty_like(q)
+    row = decode_case("grid", heads, batch, length)
+    calls = {"kiln": kiln_calls(kiln, q, order, out)}
+    found = peers.decode(q, order[0])
+    if "fa2" in found:
+        check_decode(row, calls, out, found["fa2"](order[0]))
+    calls |= {name: [call_for(cache) for cache in order] for name, call_for in found.items()}
+    return timed_decode(row, calls, kv_bytes, rounds)
+
+
+def paged_row(kiln: Kiln, batch: int, length: int, page_size: int, rounds: int) -> dict:
+    """The cache in shuffled pages, beside the same memory as a contiguous cache."""
+    heads = (32, 8)
+    kv_bytes = batch * length * key_bytes(heads[1])
+    plain = caches_of(lambda: contiguous(batch, length, heads[1]), kv_bytes)
+    order = [in_shuffled_pages(cache, page_size) for cache in plain]
+    q = random(batch, 1, heads[0], DECODE_DIM)
+    out = torch.empty_like(q)
+    row = decode_case("paged", heads, batch, length) | {"page_size": page_size}
+    calls = {"kiln": kiln_calls(kiln, q, order, out)}
+    judges = peers.decode(q, out_of_pages(order[0]))
+    if "fa2" in judges:
+        check_decode(row, calls, out, judges["fa2"](out_of_pages(order[0])))
+    calls["kiln_contiguous"] = kiln_calls(kiln, q, plain, torch.empty_like(q))
+    calls |= {name: [call_for(cache) for cache in order] for name, call_for in peers.decode(q, order[0]).items()}
+    timed_decode(row, calls, kv_bytes, rounds)
+    row["of_contiguous"] = round(row["kiln_contiguous_us"] / row["kiln_us"], 3)
+    return row
+
+
+def tokens_row(kiln: Kiln, batch: int, length: int, rounds: int) -> dict:
+    """16 new tokens, which see each other as in a chain, beside one."""
+    heads, tokens = (32, 8), 16
+    kv_bytes = batch * length * key_bytes(heads[1])
+    order = caches_of(lambda: contiguous(batch, length, heads[1]), kv_bytes)
+    q = random(batch, tokens, heads[0], DECODE_DIM)
+    one = q[:, :1].contiguous()
+    out = torch.empty_like(q)
+    row = decode_case("tokens", heads, batch, length) | {"tokens": tokens}
+    calls = {"kiln": kiln_calls(kiln, q, order, out, causal=True, rows=64)}
+    found = peers.decode(q, order[0])
+    if "fa2" in found:
+        check_decode(row, calls, out, found["fa2"](order[0]))
+    calls["kiln_one_token"] = kiln_calls(kiln, one, order, torch.empty_like(one))
+    calls |= {name: [call_for(cache) for cache in order] for name, call_for in found.items()}
+    timed_decode(row, calls, kv_bytes, rounds)
+    row["of_one_token"] = round(row["kiln_us"] / row["kiln_one_token_us"], 3)
+    return row
+
+
+def zipf_lengths(batch: int, most: int) -> torch.Tensor:
+    """Of 1 to `most`: all orders of magnitude are equally likely, so that few are long."""
+    draw = torch.rand(batch, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return ((most + 1.0) ** draw).long().clamp(1, most).to(torch.int32).cuda()
+
+
+def ragged_decode_row(kiln: Kiln, batch: int, most: int, rounds: int) -> dict:
+    """Sequences of all lengths in one cache, beside a batch of as many equal ones with the same total."""
+    heads = (32, 8)
+    lengths = zipf_lengths(batch, most)
+    total = int(lengths.sum())
+    kv_bytes = total * key_bytes(heads[1])
+    ragged = contiguous(batch, most, heads[1])
+    order = in_turn([Cache(ragged.k, ragged.v, lengths)], kv_bytes)
+    even = caches_of(lambda: contiguous(batch, round(total / batch), heads[1]), kv_bytes)
+    q = random(batch, 1, heads[0], DECODE_DIM)
+    out = torch.empty_like(q)
+    row = decode_case("ragged", heads, batch, most) | {"keys": total}
+    calls = {"kiln": kiln_calls(kiln, q, order, out)}
+    found = peers.decode(q, order[0], ragged=True)
+    if "fa2" in found:
+        check_decode(row, calls, out, found["fa2"](order[0]))
+    calls["kiln_even"] = kiln_calls(kiln, q, even, torch.empty_like(q))
+    calls |= {name: [call_for(cache) for cache in order] for name, call_for in found.items()}
+    timed_decode(row, calls, kv_bytes, rounds)
+    row["of_even"] = round(row["kiln_even_us"] / row["kiln_us"], 3)
+    return row
+
+
 def decode_rows(kiln: Kiln, quick: bool) -> Iterator[dict]:
-    for heads in ((32, 8), (32, 32)):
+    rounds = 5 if quick else 9
+    for heads in ((32, 8),) if quick else ((32, 8), (64, 8), (32, 32)):
         for batch in (1, 32) if quick else (1, 8, 32, 128):
             for length in (1024, 8192) if quick else (1024, 8192, 32768):
-                if 2 * batch * length * heads[1] * 128 * 2 <= MOST_CACHE_BYTES:
-                    yield decode_row(kiln, heads, batch, length, rounds=5 if quick else 9)
-                    torch.cuda.empty_cache()
+                if batch * length * key_bytes(heads[1]) <= MOST_CACHE_BYTES:
+                    yield decode_row(kiln, heads, batch, length, rounds)
+    for page_size in (16,) if quick else (1, 16, 64):
+        for batch, length in ((8, 8192),) if quick else ((1, 32768), (8, 8192), (32, 8192)):
+            yield paged_row(kiln, batch, length, page_size, rounds)
+    for batch in (8,) if quick else (8, 32):
+        yield tokens_row(kiln, batch, 8192, rounds)
+    yield ragged_decode_row(kiln, 64, 4096 if quick else 32768, rounds)
 
 
 PARTS = {"forward_portable": (forward_rows, "TFLOP/s"), "decode": (decode_rows, "GB/s of K and V")}
@@ -202,6 +325,7 @@ def main() -> int:
         rows_of, unit = PARTS[part]
         rows = []
         for row in rows_of(kiln, arguments.quick):
+            torch.cuda.empty_cache()
             print("  ".join(f"{name}={value}" for name, value in row.items()), flush=True)
             rows.append({**row, "unit": unit})
         path = record.write(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import kiln_capi as capi
@@ -24,17 +25,43 @@ def _config(q: torch.Tensor, v: torch.Tensor, *, causal: bool = False, **members
     )
 
 
-def _decode_args(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, out: torch.Tensor) -> capi.DecodeArgs:
-    return capi.DecodeArgs(
+@dataclass(frozen=True)
+class Cache:
+    """Keys and values that were kept, and how many count."""
+
+    k: torch.Tensor  # [batch, length, heads, dim], or with a table [pages, page_size, heads, dim]
+    v: torch.Tensor
+    lengths: torch.Tensor  # [batch], int32
+    table: torch.Tensor | None = None  # [batch, pages of a sequence], int32
+
+    @property
+    def most(self) -> int:
+        """Keys that a sequence has room for."""
+        return self.k.shape[1] * (1 if self.table is None else self.table.shape[1])
+
+
+def _decode_config(q: torch.Tensor, cache: Cache, causal: bool, rows: int) -> capi.AttentionConfig:
+    return _config(q, cache.v, causal=causal, paged=int(cache.table is not None), decode_rows=rows)
+
+
+def _decode_args(q: torch.Tensor, cache: Cache, out: torch.Tensor) -> capi.DecodeArgs:
+    args = capi.DecodeArgs(
         q=_tensor(q),
-        k_cache=_tensor(k),
-        v_cache=_tensor(v),
+        k_cache=_tensor(cache.k),
+        v_cache=_tensor(cache.v),
         out=_tensor(out),
         batch=q.shape[0],
-        max_len_k=k.shape[1],
+        len_q=q.shape[1],
+        max_len_k=cache.most,
         heads_q=q.shape[2],
-        heads_kv=k.shape[2],
+        heads_kv=cache.k.shape[2],
+        lengths=cache.lengths.data_ptr(),
     )
+    if cache.table is not None:
+        args.page_table = cache.table.data_ptr()
+        args.page_table_stride = cache.table.stride(0)
+        args.page_size = cache.k.shape[1]
+    return args
 
 
 def _stream() -> int:
@@ -103,23 +130,25 @@ class Kiln:
         )
         self._runtime.launch_forward(_config(q, v, causal=causal, ragged=1), _stream(), args)
 
-    def decode_workspace(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+    def decode_workspace(
+        self, q: torch.Tensor, cache: Cache, out: torch.Tensor, *, causal: bool = False, rows: int = 16
+    ) -> torch.Tensor:
         """What decode() needs for such a call, zeroed as it must be before the first."""
-        size = self._runtime.decode_workspace_bytes(_config(q, v), _decode_args(q, k, v, out))
+        size = self._runtime.decode_workspace_bytes(_decode_config(q, cache, causal, rows), _decode_args(q, cache, out))
         return torch.zeros(max(size, 16), dtype=torch.uint8, device=q.device)
 
     def decode(
         self,
         q: torch.Tensor,
-        k: torch.Tensor,
-        v: torch.Tensor,
+        cache: Cache,
         out: torch.Tensor,
         *,
-        lengths: torch.Tensor,
         workspace: torch.Tensor,
+        causal: bool = False,
+        rows: int = 16,
     ) -> None:
-        args = _decode_args(q, k, v, out)
-        args.lengths = lengths.data_ptr()
+        """`rows`: the config's decode_rows. q holds each sequence's new tokens."""
+        args = _decode_args(q, cache, out)
         args.workspace = workspace.data_ptr()
         args.workspace_bytes = workspace.numel()
-        self._runtime.launch_decode(_config(q, v), _stream(), args)
+        self._runtime.launch_decode(_decode_config(q, cache, causal, rows), _stream(), args)

@@ -65,6 +65,8 @@ class AttentionConfig(_Versioned):
         ("paged", _INT),
         ("output_f32", _INT),
         ("allow_tf32", _INT),
+        ("decode_rows", _INT),
+        ("reserved", _INT),
     )
     _defaults_: ClassVar = {
         "dtype": BF16,
@@ -72,6 +74,7 @@ class AttentionConfig(_Versioned):
         "head_dim_v": 128,
         "window_left": -1,
         "window_right": -1,
+        "decode_rows": 16,
     }
 
 
@@ -131,8 +134,32 @@ class DecodeArgs(_Versioned):
         ("num_splits", _INT),
         ("workspace", _POINTER),
         ("workspace_bytes", ctypes.c_size_t),
+        ("len_q", _INT),
+        ("split_size", _INT),
+        ("window_right", _INT),
+        ("lse_base2", _INT),
+        ("alibi_slopes", _POINTER),
+        ("alibi_batch_stride", ctypes.c_int64),
+        ("sinks", _POINTER),
+        ("bias", _POINTER),
+        ("bias_strides", Strides),
+        ("tree_words", _POINTER),
+        ("tree_batch_stride", ctypes.c_int64),
+        ("tree_row_stride", ctypes.c_int64),
+        ("cu_seqlens_q", _POINTER),
+        ("seqused_q", _POINTER),
+        ("cache_rows", _POINTER),
+        ("left_padding", _POINTER),
+        ("page_table", _POINTER),
+        ("page_table_stride", ctypes.c_int64),
+        ("page_indptr", _POINTER),
+        ("last_page_len", _POINTER),
+        ("page_size", _INT),
+        ("total_q", _INT),
+        ("softcap", ctypes.c_float),
+        ("reserved", _INT),
     )
-    _defaults_: ClassVar = {"window_left": -1}
+    _defaults_: ClassVar = {"len_q": 1, "window_left": -1, "window_right": -1}
 
 
 _CONFIG = ctypes.POINTER(AttentionConfig)

@@ -17,6 +17,7 @@ if compgen -G "$root/.venv/lib/python3*/site-packages/nvidia" >/dev/null; then
 fi
 if command -v ccache >/dev/null; then
   export CMAKE_C_COMPILER_LAUNCHER=ccache CMAKE_CXX_COMPILER_LAUNCHER=ccache
+  export CCACHE_SLOPPINESS=pch_defines,time_macros  # else it keeps nothing that has precompiled headers
 fi
 
 die() {

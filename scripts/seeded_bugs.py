@@ -65,6 +65,11 @@ FORWARD = "attention/forward_sm80.cu"
 COVER = "*ForwardCover.MatchesTheReference/n*_d64_"
 KERNEL = {"kind": "forward", "dtype": "bf16", "head_dim": 64}
 
+DECODE = "attention/decode_sm80.cu"
+PLAN = "device/decode_plan.cuh"
+DECODE_COVER = "*DecodeCover.MatchesTheReference/n*_d64_"
+DECODE_KERNEL = {"kind": "decode", "dtype": "bf16", "head_dim": 64}
+
 BUGS = [
     Bug(
         "diagonal off by one",
@@ -155,6 +160,54 @@ BUGS = [
         [replace("device/online_softmax.cuh", "return sum == 0.0f ? kMinusInf :", "return sum == 0.0f ? 0.0f :")],
         f"{COVER}causal_*_lse*",
         KERNEL | {"causal": True},
+    ),
+    Bug(
+        "split boundary off by one",
+        [replace(PLAN, ": even.begin(part + 1);", ": even.begin(part + 1) - (part + 1 < parts);")],
+        f"*DecodeEdges.EveryNumberOfSplits*:{DECODE_COVER}*_splits*",
+        DECODE_KERNEL,
+    ),
+    Bug(
+        "last page's length ignored",
+        [replace(PLAN, "(pages - 1) * p.page_size + min(cache.last_page_len[b], p.page_size)", "pages * p.page_size")],
+        f"{DECODE_COVER}*_lists*",
+        DECODE_KERNEL | {"paged": True},
+    ),
+    Bug(
+        "counter not set back",
+        [replace(DECODE, "if (last) *counter = 0;", "")],
+        "*DecodeEdges.*",
+        DECODE_KERNEL,
+    ),
+    Bug(
+        "merge without the maximum",
+        [replace(DECODE, "top = max(top, state[i].top);", "top = 0.0f;")],
+        "*DecodeEdges.AHuge*:*DecodeFeatures.AHuge*",
+        DECODE_KERNEL,
+    ),
+    Bug(
+        "decode's GQA by modulo",
+        [
+            replace(
+                DECODE,
+                "return kv_head * p.group + begin + row - query(p, row) * p.group;",
+                "return kv_head + (begin + row - query(p, row) * p.group) * p.heads_kv;",
+            )
+        ],
+        f"{DECODE_COVER}*_h8x2_*:{DECODE_COVER}*_h4x2_*",
+        DECODE_KERNEL,
+    ),
+    Bug(
+        "left padding ignored",
+        [replace(PLAN, "return cache.left_padding == nullptr ? 0 : max(cache.left_padding[b], 0);", "return 0;")],
+        f"{DECODE_COVER}*_padding*",
+        DECODE_KERNEL | {"paged": True},
+    ),
+    Bug(
+        "tree bit off by one",
+        [replace(DECODE, "token = first_token + n * kMmaN + i;", "token = first_token + n * kMmaN + i + 1;")],
+        f"{DECODE_COVER}*_tree*",
+        DECODE_KERNEL,
     ),
 ]
 

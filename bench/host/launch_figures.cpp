@@ -53,25 +53,25 @@ class RawKernel {
 
 device::ForwardParams raw_params(const ForwardArgs& args) {
   const device::Strides strides{args.q.strides.batch, args.q.strides.row, args.q.strides.head};
-  return {.q = args.q.data,
-          .k = args.k.data,
-          .v = args.v.data,
-          .o = args.out.data,
-          .lse = nullptr,
-          .q_strides = strides,
-          .k_strides = strides,
-          .v_strides = strides,
-          .o_strides = strides,
-          .batch = 1,
-          .heads_q = 1,
-          .heads_kv = 1,
-          .group = 1,
-          .len_q = args.len_q,
-          .len_k = args.len_k,
-          .window_left = -1,
-          .window_right = -1,
-          .scale_log2 = 0.1F,
-          .bundle = 1};
+  const device::AttentionParams call{.q = args.q.data,
+                                     .k = args.k.data,
+                                     .v = args.v.data,
+                                     .o = args.out.data,
+                                     .lse = nullptr,
+                                     .q_strides = strides,
+                                     .k_strides = strides,
+                                     .v_strides = strides,
+                                     .o_strides = strides,
+                                     .batch = 1,
+                                     .heads_q = 1,
+                                     .heads_kv = 1,
+                                     .group = 1,
+                                     .len_q = args.len_q,
+                                     .len_k = args.len_k,
+                                     .window_left = -1,
+                                     .window_right = -1,
+                                     .scale_log2 = 0.1F};
+  return {call, 1, 0};
 }
 
 /// The same kernel through the C interface.

@@ -53,6 +53,9 @@ struct AttentionConfig {
   bool paged = false;       ///< keys and values lie in pages that a table lists
   bool output_f32 = false;  ///< the output is float32 whatever the inputs are
   bool allow_tf32 = false;  ///< float32 products may drop to one TF32 pass; default: three, as exact as float32
+  /// Decode: rows that a block takes at once, 16, 32 or 64; a row is one new token with one query head of a KV head.
+  /// More rows than that work, too, but each further tile of rows reads keys and values again.
+  int decode_rows = 16;
 
   auto operator<=>(const AttentionConfig&) const = default;
 };
@@ -118,6 +121,20 @@ struct Pages {
   const std::int32_t* table = nullptr;
   std::int64_t row_stride = 0;  ///< entries from one sequence's row to the next; at least len_k / page_size, rounded up
   int page_size = 0;            ///< 1 or more
+
+  /// The table as lists one behind the other (decode only; row_stride is not used): device memory, [batch + 1].
+  /// Sequence b has pages table[indptr[b]] … table[indptr[b + 1] − 1], and so no more keys than they hold.
+  const std::int32_t* indptr = nullptr;
+  const std::int32_t* last_page_len = nullptr;  ///< with indptr: [batch], keys in the last page of each sequence
+};
+
+/// Which new tokens see each other, where they are a tree and not a chain: device memory, read by the kernel. Beside
+/// the cached tokens and what the config hides anyhow, query i sees new token j iff bit j % 32 of word j / 32 of its
+/// row is set. Rows hold ⌈len_q / 32⌉ words; strides are in words.
+struct TreeMask {
+  const std::uint32_t* words = nullptr;  ///< [batch, len_q, ⌈len_q / 32⌉]; null: no tree
+  std::int64_t batch_stride = 0;         ///< from one sequence's rows to the next; 0: all have the same tree
+  std::int64_t row_stride = 0;           ///< from one query's row to the next
 };
 
 /// One forward call: out = softmax(scores) v for every batch and head.
@@ -148,31 +165,59 @@ struct ForwardArgs {
   Pages pages{};                        ///< config.paged only
 };
 
-/// One decode call: one new query token per sequence against a cache of keys and values. The query stands
-/// at the last valid key, so a config's `causal` and `alignment` make no difference.
+/// One decode call: few new tokens per sequence against a cache of keys and values that holds them already. With the
+/// default alignment, the last query stands at the last key.
+///
+/// What costs nothing while decoding is not the kernel's but the call's: one kernel serves a config with and without
+/// `causal`, windows, `sinks` and `ragged`.
 struct DecodeArgs {
-  Input q{};             ///< [batch, heads_q, head_dim_qk]; strides.row is not used
-  Input k_cache{};       ///< [batch, max_len_k, heads_kv, head_dim_qk]
-  Input v_cache{};       ///< [batch, max_len_k, heads_kv, head_dim_v]
-  Output out{};          ///< [batch, heads_q, head_dim_v]; strides.row is not used
-  float* lse = nullptr;  ///< optional [batch, heads_q], dense, natural logarithm
+  Input q{};             ///< [batch, len_q, heads_q, head_dim_qk], or packed [total_q, heads_q, head_dim_qk]
+  Input k_cache{};       ///< [batch, max_len_k, heads_kv, head_dim_qk], or pages
+  Input v_cache{};       ///< [batch, max_len_k, heads_kv, head_dim_v], or pages
+  Output out{};          ///< [batch, len_q, heads_q, head_dim_v], or packed [total_q, heads_q, head_dim_v]
+  float* lse = nullptr;  ///< optional [batch, heads_q, len_q], or packed [heads_q, total_q], dense
 
-  /// Device memory, [batch]: how many tokens of the cache are valid, the new one included. Read by
+  /// Device memory, [batch]: how many tokens of the cache are valid, the new ones included. Read by
   /// the kernel, so a captured graph follows it. Null: all max_len_k. Values are clamped to
   /// [0, max_len_k].
   const std::int32_t* lengths = nullptr;
 
   int batch = 0;
+  int len_q = 1;  ///< new tokens of each sequence; with lengths on the device: the most
   int max_len_k = 0;
   int heads_q = 0;
   int heads_kv = 0;  ///< divides heads_q
 
   std::optional<float> scale{};  ///< 1/√head_dim_qk unless given
-  int window_left = -1;          ///< −1: all keys (Window::sliding only)
+  int window_left = -1;          ///< keys visible before the query's own position; −1: all (Window::sliding only)
+  int window_right = -1;         ///< keys visible after it; −1: all (Window::sliding only)
+  bool lse_base2 = false;        ///< the LSE as a logarithm to base 2 instead of the natural one
 
-  /// Over how many blocks the keys of one sequence and KV head are split; 0 lets Kiln fill the GPU.
-  /// A fixed number makes a sequence's result independent of the batch around it.
+  float softcap = 0;                    ///< above 0 (config.softcap only)
+  const float* alibi_slopes = nullptr;  ///< device memory, [heads_q] or [batch, heads_q] (config.alibi only)
+  std::int64_t alibi_batch_stride = 0;  ///< from one sequence's slopes to the next; 0: all have the same
+  const float* sinks = nullptr;         ///< device memory, [heads_q], natural logits (config.sinks only)
+  BiasInput bias{};                     ///< over [batch, heads_q, len_q, max_len_k] (config.bias only)
+  TreeMask tree{};
+
+  /// How many new tokens each sequence has (config.ragged only): as SequenceLengths' for queries.
+  const std::int32_t* cu_seqlens_q = nullptr;
+  const std::int32_t* seqused_q = nullptr;
+  int total_q = 0;  ///< rows of the packed q; with cu_seqlens_q only
+
+  /// Device memory, [batch]: sequence b has row cache_rows[b] of the cache, or of the page table, instead of row b;
+  /// below 0: no keys. Rows are not checked.
+  const std::int32_t* cache_rows = nullptr;
+  /// Device memory, [batch]: so many positions in front of a sequence's first key don't count, in no length or position
+  /// but `lengths` and max_len_k.
+  const std::int32_t* left_padding = nullptr;
+  Pages pages{};  ///< config.paged only
+
+  /// Over how many blocks the keys of a sequence and KV head are split. 0: Kiln shares out the work of the whole batch,
+  /// however long its sequences, evenly over the GPU. Fixed numbers, or sizes, make a sequence's result independent of
+  /// the batch around it, bit for bit.
   int num_splits = 0;
+  int split_size = 0;  ///< keys of a split, rounded up to whole tiles of the kernel's; not beside num_splits
 
   /// Device memory of at least DecodeKernel::workspace_bytes(args), a multiple of 16 bytes, zeroed
   /// once before the first call. Calls leave it fit for the next one. Never share it between streams.

@@ -30,6 +30,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -137,6 +138,10 @@ typedef struct kiln_attention_config {
   int32_t paged;        /**< 1: keys and values lie in pages that a table lists; 0 */
   int32_t output_f32;   /**< 1: the output is float32 whatever the inputs are; 0 */
   int32_t allow_tf32;   /**< 1: float32 products may drop to one TF32 pass; 0: three, as exact as float32 */
+  /** Decode: 16, 32 or 64 rows that a block takes at once; a row is one new token with one query head of a KV head.
+   * More rows than that work, too, but each further tile of rows reads keys and values again. */
+  int32_t decode_rows;
+  int32_t reserved; /**< 0 */
 } kiln_attention_config;
 
 /** Distances in elements between neighbours along each dimension; the head dimension itself is contiguous. Every
@@ -210,34 +215,80 @@ typedef struct kiln_forward_args {
   int32_t total_q;           /**< rows of the packed q; 0 unless cu_seqlens_q is given */
 } kiln_forward_args;
 
-/** One decode call: one new query token per sequence against a cache of keys and values. The query stands at the last
- * valid key, so a config's `causal` and `alignment` make no difference. */
+/** One decode call: few new tokens per sequence against a cache of keys and values that holds them already. With the
+ * default alignment, the last query stands at the last key. One kernel serves a config with and without causal,
+ * windows, sinks and ragged. */
 typedef struct kiln_decode_args {
   size_t struct_size;
-  kiln_input q;       /**< [batch, heads_q, head_dim_qk]; strides.row is not used */
-  kiln_input k_cache; /**< [batch, max_len_k, heads_kv, head_dim_qk] */
-  kiln_input v_cache; /**< [batch, max_len_k, heads_kv, head_dim_v] */
-  kiln_output out;    /**< [batch, heads_q, head_dim_v]; strides.row is not used */
+  kiln_input q;       /**< [batch, len_q, heads_q, head_dim_qk], or packed [total_q, heads_q, head_dim_qk] */
+  kiln_input k_cache; /**< [batch, max_len_k, heads_kv, head_dim_qk], or [pages, page_size, heads_kv, …] */
+  kiln_input v_cache; /**< [batch, max_len_k, heads_kv, head_dim_v], or pages */
+  kiln_output out;    /**< [batch, len_q, heads_q, head_dim_v], or packed [total_q, heads_q, head_dim_v] */
   int32_t batch;
   int32_t max_len_k;
   int32_t heads_q;
   int32_t heads_kv; /**< divides heads_q */
 
   /* From here on optional. */
-  float* lse; /**< null, or [batch, heads_q], dense, natural logarithm */
-  /** Device memory, [batch]: how many tokens of the cache are valid, the new one included. Read by the kernel, so a
+  float* lse; /**< null, or [batch, heads_q, len_q], or packed [heads_q, total_q], dense */
+  /** Device memory, [batch]: how many tokens of the cache are valid, the new ones included. Read by the kernel, so a
    * captured graph follows it. Null: all max_len_k. Values are clamped to [0, max_len_k]. */
   const int32_t* lengths;
   int32_t has_scale;   /**< 0: the scale is 1/√head_dim_qk; 1: it is `scale` */
   float scale;         /**< 0 unless has_scale is 1 */
-  int32_t window_left; /**< −1: all keys. A sliding window's only */
-  /** Over how many blocks the keys of one sequence and KV head are split; 0 lets Kiln fill the GPU. A fixed number
-   * makes a sequence's result independent of the batch around it. */
+  int32_t window_left; /**< keys visible before the query's own position; −1: all. A sliding window's only */
+  /** Over how many blocks the keys of a sequence and KV head are split. 0: Kiln shares out the work of the whole batch,
+   * however long its sequences, evenly over the GPU. Fixed numbers, or sizes, make a sequence's result independent of
+   * the batch around it, bit for bit. */
   int32_t num_splits;
   /** Device memory of at least kiln_decode_workspace_bytes(), a multiple of 16 bytes, zeroed once before the first
    * call. Calls leave it fit for the next one. Never share it between streams. */
   void* workspace;
   size_t workspace_bytes;
+
+  int32_t len_q;        /**< 1; new tokens of each sequence; with lengths on the device: the most */
+  int32_t split_size;   /**< keys of a split, rounded up to whole tiles of the kernel's; not beside num_splits; 0 */
+  int32_t window_right; /**< keys visible after a query's own position; −1: all. A sliding window's only */
+  int32_t lse_base2;    /**< 0: the LSE is a natural logarithm; 1: to base 2 */
+
+  const float* alibi_slopes;  /**< device memory, [heads_q] or [batch, heads_q]; alibi only */
+  int64_t alibi_batch_stride; /**< from one sequence's slopes to the next; 0: all have the same */
+  const float* sinks;         /**< device memory, [heads_q], natural logits; sinks only */
+  /** Device memory over [batch, heads_q, len_q, max_len_k], with a bias only. Neighbouring keys are neighbours;
+   * strides, in elements, are at least 0, and 0 repeats the same data. */
+  const void* bias;
+  kiln_strides bias_strides;
+
+  /** Which new tokens see each other, where they are a tree: device memory, [batch, len_q, ⌈len_q / 32⌉], strides in
+   * words. Beside the cached tokens, query i sees new token j iff bit j % 32 of word j / 32 of its row is set, and
+   * nothing else hides it. Null: no tree. */
+  const uint32_t* tree_words;
+  int64_t tree_batch_stride; /**< 0: all sequences have the same tree */
+  int64_t tree_row_stride;
+
+  /* How many new tokens each sequence has; ragged only, as kiln_forward_args has them. */
+  const int32_t* cu_seqlens_q;
+  const int32_t* seqused_q;
+
+  /** Device memory, [batch]: sequence b has row cache_rows[b] of the cache, or of the page table, instead of row b;
+   * below 0: no keys. Rows are not checked. */
+  const int32_t* cache_rows;
+  /** Device memory, [batch]: so many positions in front of a sequence's first key don't count, in no length or position
+   * but `lengths` and max_len_k. */
+  const int32_t* left_padding;
+
+  /** Paged only: device memory, [batch, page_table_stride]. Key j of sequence b is row j % page_size of page
+   * table[b][j / page_size]; strides.batch of the caches is from page to page. */
+  const int32_t* page_table;
+  int64_t page_table_stride; /**< entries; at least max_len_k / page_size, rounded up */
+  /** The table as lists one behind the other: device memory, [batch + 1]. Sequence b has pages page_table[indptr[b]] …
+   * page_table[indptr[b + 1] − 1], and so no more keys than they hold. Null: a table of rows. */
+  const int32_t* page_indptr;
+  const int32_t* last_page_len; /**< with page_indptr: [batch], keys in the last page of each sequence */
+  int32_t page_size;            /**< 1 or more; 0 unless paged */
+  int32_t total_q;              /**< rows of the packed q; 0 unless cu_seqlens_q is given */
+  float softcap;                /**< above 0; 0 unless the config has softcap */
+  int32_t reserved;             /**< 0 */
 } kiln_decode_args;
 
 /** Strides of a dense [batch, length, heads, dim] tensor. */
@@ -251,70 +302,33 @@ static inline kiln_strides kiln_strides_bhsd(int64_t length, int64_t heads, int6
   return strides;
 }
 
+/** The defaults: what is not named is 0. */
 static inline kiln_attention_config kiln_attention_config_init(void) {
-  kiln_attention_config config = {sizeof(kiln_attention_config),
-                                  KILN_BF16,
-                                  128,
-                                  128,
-                                  0,
-                                  KILN_BOTTOM_RIGHT,
-                                  KILN_WINDOW_NONE,
-                                  -1,
-                                  -1,
-                                  0,
-                                  0,
-                                  0,
-                                  KILN_BIAS_NONE,
-                                  0,
-                                  0,
-                                  0,
-                                  0};
+  kiln_attention_config config;
+  memset(&config, 0, sizeof(config));
+  config.struct_size = sizeof(config);
+  config.dtype = KILN_BF16;
+  config.head_dim_qk = config.head_dim_v = 128;
+  config.window_left = config.window_right = -1;
+  config.decode_rows = 16;
   return config;
 }
 
+/** The defaults: what is not named is null or 0. */
 static inline kiln_forward_args kiln_forward_args_init(void) {
-  const kiln_input none = {NULL, {0, 0, 0}};
-  const kiln_output nowhere = {NULL, {0, 0, 0}};
-  const kiln_strides same = {0, 0, 0};
-  kiln_forward_args args = {sizeof(kiln_forward_args),
-                            none,
-                            none,
-                            none,
-                            nowhere,
-                            0,
-                            0,
-                            0,
-                            0,
-                            0,
-                            0,
-                            NULL,
-                            0,
-                            0.0F,
-                            -1,
-                            -1,
-                            0,
-                            0.0F,
-                            NULL,
-                            0,
-                            NULL,
-                            NULL,
-                            same,
-                            NULL,
-                            NULL,
-                            NULL,
-                            NULL,
-                            NULL,
-                            0,
-                            0,
-                            0};
+  kiln_forward_args args;
+  memset(&args, 0, sizeof(args));
+  args.struct_size = sizeof(args);
+  args.window_left = args.window_right = -1;
   return args;
 }
 
 static inline kiln_decode_args kiln_decode_args_init(void) {
-  const kiln_input none = {NULL, {0, 0, 0}};
-  const kiln_output nowhere = {NULL, {0, 0, 0}};
-  kiln_decode_args args = {
-      sizeof(kiln_decode_args), none, none, none, nowhere, 0, 0, 0, 0, NULL, NULL, 0, 0.0F, -1, 0, NULL, 0};
+  kiln_decode_args args;
+  memset(&args, 0, sizeof(args));
+  args.struct_size = sizeof(args);
+  args.len_q = 1;
+  args.window_left = args.window_right = -1;
   return args;
 }
 

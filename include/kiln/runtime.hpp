@@ -63,7 +63,7 @@ class KILN_API ForwardKernel {
   std::shared_ptr<const detail::LoadedKernel> kernel_;
 };
 
-/// As ForwardKernel, for one new token per sequence.
+/// As ForwardKernel, for few new tokens per sequence.
 class KILN_API DecodeKernel {
  public:
   void launch(Stream stream, const DecodeArgs& args) const;

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "plan/decode_split.hpp"
+
 #include <kiln/attention.hpp>
 
 namespace kiln::api {
@@ -9,9 +11,12 @@ namespace kiln::api {
 void check(const AttentionConfig& config, const ForwardArgs& args);
 /// A call with no query: no pointer needs to be there.
 bool writes_nothing(const ForwardArgs& args);
+bool writes_nothing(const DecodeArgs& args);
 void check(const AttentionConfig& config, const DecodeArgs& args);
 /// Only what the workspace's size depends on.
 void check_shape(const AttentionConfig& config, const DecodeArgs& args);
+/// That the kernels can count what a split of a call makes.
+void check_split(const DecodeArgs& args, int tile_m, const plan::DecodeSplit& split);
 void check_workspace(const DecodeArgs& args, std::size_t needed_bytes);
 
 }  // namespace kiln::api

@@ -2,11 +2,12 @@
 
 #include "api/check_args.hpp"
 #include "base/fail.hpp"
-#include "device/decode_workspace.cuh"
+#include "device/mask.cuh"
 #include "device/params.cuh"
 #include "device/tile_schedule.cuh"
-#include "plan/plan.hpp"
+#include "plan/decode_split.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -23,11 +24,64 @@ float scale_log2(const std::optional<float>& scale, int head_dim) {
   return given * std::numbers::log2e_v<float>;
 }
 
+/// What both kinds of kernel are told alike.
+template <class Args>
+device::AttentionParams attention_params(const AttentionConfig& config, const Args& args, const Input& k,
+                                         const Input& v) {
+  const int group = args.heads_q / args.heads_kv;
+  const float cap = args.softcap * std::numbers::log2e_v<float>;
+  return {.q = args.q.data,
+          .k = k.data,
+          .v = v.data,
+          .o = args.out.data,
+          .lse = args.lse,
+          .q_strides = to_device(args.q.strides),
+          .k_strides = to_device(k.strides),
+          .v_strides = to_device(v.strides),
+          .o_strides = to_device(args.out.strides),
+          .page_table = args.pages.table,
+          .page_table_stride = args.pages.row_stride,
+          .alibi_slopes = args.alibi_slopes,
+          .alibi_batch_stride = args.alibi_batch_stride,
+          .sinks = args.sinks,
+          .bias = args.bias.data,
+          .bias_strides = to_device(args.bias.strides),
+          .batch = args.batch,
+          .heads_q = args.heads_q,
+          .heads_kv = args.heads_kv,
+          .group = group,
+          .len_q = args.len_q,
+          .window_left = config.window == Window::fixed ? config.window_left : args.window_left,
+          .window_right = config.window == Window::fixed ? config.window_right : args.window_right,
+          .page_size = args.pages.page_size,
+          .scale_log2 = scale_log2(args.scale, config.head_dim_qk),
+          .softcap_log2 = cap,
+          .inverse_cap = 1 / cap,
+          .lse_unit = args.lse_base2 ? 1 : std::numbers::ln2_v<float>,
+          .heads = device::pack_heads(group, args.len_q)};
+}
+
 cuda::LaunchShape shape_of(const plan::KernelConfig& config, std::int64_t blocks) {
   return {.grid_x = static_cast<unsigned>(blocks),
           .threads = static_cast<unsigned>(config.tiling.warps * kWarpThreads),
           .smem_bytes = static_cast<unsigned>(config.smem_bytes)};
 }
+
+/// A block's KV head and group without a division.
+cuda::LaunchShape decode_shape(const plan::KernelConfig& config, int groups, int heads_kv) {
+  constexpr unsigned kMostRows = 1U << 15;  // of a grid: it has 65,535 at most
+  auto shape = shape_of(config, heads_kv);
+  shape.grid_y = std::min(static_cast<unsigned>(groups), kMostRows);
+  shape.grid_z = device::ceil_div(static_cast<unsigned>(groups), kMostRows);
+  return shape;
+}
+
+bool is_simple_cache(const DecodeArgs& args) {
+  return args.cache_rows == nullptr && args.left_padding == nullptr && args.pages.indptr == nullptr;
+}
+
+/// A window's side that no key lies beyond is open.
+int decode_side(int keys) { return keys < device::kMaxLength ? keys : -1; }
 
 }  // namespace
 
@@ -46,96 +100,62 @@ void LoadedKernel::launch(Stream stream, const ForwardArgs& args) const {
        .total_q = lengths.cu_seqlens_q != nullptr ? lengths.total_q : std::int64_t{args.batch} * args.len_q,
        .key_bytes = (attention.head_dim_qk + attention.head_dim_v) * plan::element_bytes(attention.dtype)},
       config_.tiling.tile_m);
-  const float scale = scale_log2(args.scale, attention.head_dim_qk);
-  const float cap = args.softcap * std::numbers::log2e_v<float>;
-  const device::ForwardParams params{
-      .q = args.q.data,
-      .k = args.k.data,
-      .v = args.v.data,
-      .o = args.out.data,
-      .lse = args.lse,
-      .q_strides = to_device(args.q.strides),
-      .k_strides = to_device(args.k.strides),
-      .v_strides = to_device(args.v.strides),
-      .o_strides = to_device(args.out.strides),
-      .cu_seqlens_q = lengths.cu_seqlens_q,
-      .cu_seqlens_k = lengths.cu_seqlens_k,
-      .seqused_q = lengths.seqused_q,
-      .seqused_k = lengths.seqused_k,
-      .page_table = args.pages.table,
-      .page_table_stride = args.pages.row_stride,
-      .alibi_slopes = args.alibi_slopes,
-      .alibi_batch_stride = args.alibi_batch_stride,
-      .sinks = args.sinks,
-      .bias = args.bias.data,
-      .bias_strides = to_device(args.bias.strides),
-      .batch = args.batch,
-      .heads_q = args.heads_q,
-      .heads_kv = args.heads_kv,
-      .group = args.heads_q / args.heads_kv,
-      .len_q = args.len_q,
-      .len_k = args.len_k,
-      .total_q = lengths.total_q,
-      .window_left = args.window_left,
-      .window_right = args.window_right,
-      .page_size = args.pages.page_size,
-      .scale_log2 = scale,
-      .softcap_log2 = cap,
-      .inverse_cap = 1 / cap,
-      .lse_unit = args.lse_base2 ? 1 : std::numbers::ln2_v<float>,
-      .bundle = schedule.bundle,
-      .row_tiles = schedule.row_tiles,
-      .heads = device::pack_heads(args.heads_q / args.heads_kv, args.len_q),
-  };
+  device::ForwardParams params{attention_params(attention, args, args.k, args.v), schedule.bundle, schedule.row_tiles};
+  params.len_k = args.len_k;
+  params.cu_seqlens_q = lengths.cu_seqlens_q;
+  params.cu_seqlens_k = lengths.cu_seqlens_k;
+  params.seqused_q = lengths.seqused_q;
+  params.seqused_k = lengths.seqused_k;
+  params.total_q = lengths.total_q;
   module_->launch(shape_of(config_, schedule.blocks()), stream, &params);
   count_launch();
 }
 
-int LoadedKernel::splits(const DecodeArgs& args) const {
-  if (args.num_splits > 0) return args.num_splits;
-  return plan::default_splits(config_, device_, args.batch, args.heads_q, args.heads_kv, args.max_len_k);
+std::size_t LoadedKernel::workspace_bytes(const DecodeArgs& args) const {
+  api::check_shape(asked(), args);
+  if (api::writes_nothing(args)) return 0;
+  const auto split = plan::decode_split(config_, device_, args);
+  api::check_split(args, config_.tiling.tile_m, split);
+  return static_cast<std::size_t>(workspace_of(split, args).bytes);
 }
 
-std::size_t LoadedKernel::workspace_bytes(const DecodeArgs& args) const {
-  const auto& attention = config_.request.config;
-  api::check_shape(attention, args);
-  const auto workspace = device::decode_workspace(args.batch, args.heads_q, attention.head_dim_v, splits(args));
-  return static_cast<std::size_t>(workspace.bytes);
+device::DecodeWorkspace LoadedKernel::workspace_of(const plan::DecodeSplit& split, const DecodeArgs& args) const {
+  return device::decode_workspace(split.parts * args.heads_kv, config_.tiling.tile_m, asked().head_dim_v);
 }
 
 void LoadedKernel::launch(Stream stream, const DecodeArgs& args) const {
-  const auto& attention = config_.request.config;
+  const auto& attention = asked();
   api::check(attention, args);
-  if (args.batch == 0) return;  // nothing to write
-  const int split_count = splits(args);
-  const auto workspace = device::decode_workspace(args.batch, args.heads_q, attention.head_dim_v, split_count);
+  if (api::writes_nothing(args)) return;
+  const auto split = plan::decode_split(config_, device_, args);
+  api::check_split(args, config_.tiling.tile_m, split);
+  const auto workspace = workspace_of(split, args);
   api::check_workspace(args, static_cast<std::size_t>(workspace.bytes));
   auto* const base = static_cast<std::byte*>(args.workspace);
-  const device::DecodeParams params{
-      .q = args.q.data,
-      .k = args.k_cache.data,
-      .v = args.v_cache.data,
-      .o = args.out.data,
-      .lse = args.lse,
-      .lengths = args.lengths,
-      .counters = reinterpret_cast<device::i32*>(base + workspace.counters),
-      .partial_o = reinterpret_cast<float*>(base + workspace.partial_o),
-      .partial_lse = reinterpret_cast<float*>(base + workspace.partial_lse),
-      .q_strides = to_device(args.q.strides),
-      .k_strides = to_device(args.k_cache.strides),
-      .v_strides = to_device(args.v_cache.strides),
-      .o_strides = to_device(args.out.strides),
-      .batch = args.batch,
-      .heads_q = args.heads_q,
-      .heads_kv = args.heads_kv,
-      .group = args.heads_q / args.heads_kv,
-      .max_len_k = args.max_len_k,
-      .splits = split_count,
-      .window_left = args.window_left,
-      .scale_log2 = scale_log2(args.scale, attention.head_dim_qk),
-  };
-  const auto schedule = device::decode_schedule(args.batch, args.heads_q, args.heads_kv, split_count);
-  module_->launch(shape_of(config_, schedule.blocks()), stream, &params);
+  device::DecodeParams params{attention_params(attention, args, args.k_cache, args.v_cache)};
+  params.cache = {.rows = args.cache_rows,
+                  .left_padding = args.left_padding,
+                  .page_indptr = args.pages.indptr,
+                  .last_page_len = args.pages.last_page_len};
+  params.tree = {.words = args.tree.words, .batch_stride = args.tree.batch_stride, .row_stride = args.tree.row_stride};
+  params.counters = reinterpret_cast<device::i32*>(base + workspace.counters);
+  params.partial_o = reinterpret_cast<float*>(base + workspace.partial_o);
+  params.partial_state = reinterpret_cast<float*>(base + workspace.partial_state);
+  params.split = split.params;
+  params.simple_cache = is_simple_cache(args) ? 1 : 0;
+  params.alike =
+      params.simple_cache != 0 && args.lengths == nullptr && args.cu_seqlens_q == nullptr && args.seqused_q == nullptr
+          ? 1
+          : 0;
+  params.align_top_left = attention.alignment == Alignment::top_left ? 1 : 0;
+  params.window_left = decode_side(params.window_left);
+  params.window_right = attention.causal ? 0 : decode_side(params.window_right);
+  params.len_k = args.max_len_k;
+  params.cu_seqlens_q = args.cu_seqlens_q;
+  params.seqused_q = args.seqused_q;
+  params.seqused_k = args.lengths;
+  params.total_q = args.total_q;
+  module_->launch(decode_shape(config_, split.params.groups, args.heads_kv), stream, &params);
   count_launch();
 }
 

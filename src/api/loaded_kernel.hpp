@@ -2,6 +2,8 @@
 
 #include "base/sharded_counter.hpp"
 #include "cuda/driver.hpp"
+#include "device/decode_workspace.cuh"
+#include "plan/decode_split.hpp"
 #include "plan/device_info.hpp"
 #include "plan/kernel_config.hpp"
 
@@ -26,12 +28,19 @@ struct Counters {
 class LoadedKernel {
  public:
   LoadedKernel(KernelInfo info, const plan::KernelConfig& config, plan::DeviceInfo device,
-               std::unique_ptr<const cuda::Module> module, std::shared_ptr<Counters> counters)
+               std::shared_ptr<const cuda::Module> module, std::shared_ptr<Counters> counters)
       : info_(std::move(info)),
         config_(config),
         device_(std::move(device)),
         module_(std::move(module)),
         counters_(std::move(counters)) {}
+
+  /// The same kernel, asked for in other words: its canonical request is this one's.
+  [[nodiscard]] std::shared_ptr<const LoadedKernel> as(const KernelRequest& request) const {
+    auto info = info_;
+    info.request = request;
+    return std::make_shared<const LoadedKernel>(std::move(info), config_, device_, module_, counters_);
+  }
 
   void launch(Stream stream, const ForwardArgs& args) const;
   void launch(Stream stream, const DecodeArgs& args) const;
@@ -40,12 +49,14 @@ class LoadedKernel {
 
  private:
   void count_launch() const noexcept { counters_->launches.add(); }
-  [[nodiscard]] int splits(const DecodeArgs& args) const;
+  [[nodiscard]] device::DecodeWorkspace workspace_of(const plan::DecodeSplit& split, const DecodeArgs& args) const;
+  /// As asked for: what a decode kernel is told with each call is not in config_.
+  [[nodiscard]] const AttentionConfig& asked() const noexcept { return info_.request.config; }
 
   KernelInfo info_;
   plan::KernelConfig config_;
   plan::DeviceInfo device_;
-  std::unique_ptr<const cuda::Module> module_;
+  std::shared_ptr<const cuda::Module> module_;
   std::shared_ptr<Counters> counters_;
 };
 

@@ -72,9 +72,9 @@ const RuntimeState::KernelPtr& RuntimeState::build(const KernelRequest& request,
   return kernels_.get_or_build(request, [&] { return KernelShares(load(request, stream, stop)); }, stop).mine();
 }
 
-RuntimeState::KernelPtr RuntimeState::load(const KernelRequest& request, Stream stream,
-                                           const std::stop_token& stop) const {
+RuntimeState::KernelPtr RuntimeState::load(const KernelRequest& request, Stream stream, const std::stop_token& stop) {
   const auto config = plan::plan(request, device_info_, tuned_);
+  if (config.request != request) return same_kernel(config.request, stream, stop)->as(request);
   const auto built = builder_.find_or_compile(config, [&] { fail_if_capturing(request, stream); }, stop);
   const auto& entry = built.entry;
   const bool compiled = built.origin == Origin::compiled;
@@ -86,7 +86,7 @@ RuntimeState::KernelPtr RuntimeState::load(const KernelRequest& request, Stream 
     hits.add();
   }
   const auto start = Clock::now();
-  auto module = std::make_unique<const cuda::Module>(driver_, entry.image, entry.entry, config.smem_bytes, device_);
+  auto module = std::make_shared<const cuda::Module>(driver_, entry.image, entry.entry, config.smem_bytes, device_);
   counters_->load_us.add(microseconds_since(start));
   return std::make_shared<const LoadedKernel>(KernelInfo{.request = request,
                                                          .target = entry.target,
@@ -97,6 +97,15 @@ RuntimeState::KernelPtr RuntimeState::load(const KernelRequest& request, Stream 
                                                          .smem_bytes = entry.smem_bytes,
                                                          .compile_ms = compiled ? entry.compile_ms : 0},
                                               config, device_info_, std::move(module), counters_);
+}
+
+const RuntimeState::KernelPtr& RuntimeState::same_kernel(const KernelRequest& canonical, Stream stream,
+                                                         const std::stop_token& stop) {
+  if (const auto* kernel = kernels_.find(canonical)) {
+    counters_->memory_hits.add();
+    return kernel->mine();
+  }
+  return build(canonical, stream, stop);
 }
 
 bool RuntimeState::is_capturing(Stream stream) const {

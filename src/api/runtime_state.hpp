@@ -38,7 +38,10 @@ class RuntimeState : public std::enable_shared_from_this<RuntimeState> {
  private:
   explicit RuntimeState(const Options& options);
   [[nodiscard]] const KernelPtr& build(const KernelRequest& request, Stream stream, const std::stop_token& stop);
-  [[nodiscard]] KernelPtr load(const KernelRequest& request, Stream stream, const std::stop_token& stop) const;
+  [[nodiscard]] KernelPtr load(const KernelRequest& request, Stream stream, const std::stop_token& stop);
+  /// The kernel that requests with one canonical form share.
+  [[nodiscard]] const KernelPtr& same_kernel(const KernelRequest& canonical, Stream stream,
+                                             const std::stop_token& stop);
   [[nodiscard]] std::vector<api::Job> jobs(std::span<const KernelRequest> requests, const std::stop_token& stop);
   [[nodiscard]] bool is_capturing(Stream stream) const;
   void fail_if_capturing(const KernelRequest& request, Stream stream) const;

@@ -68,6 +68,7 @@ void check_reserved(std::int32_t reserved) {
 KernelKind to_kind(std::int32_t kind) { return choose<KernelKind>(kind, "kind", kKinds); }
 
 AttentionConfig to_cpp(const kiln_attention_config& config) {
+  check_reserved(config.reserved);
   return {.dtype = choose<DType>(config.dtype, "dtype", kDTypes),
           .head_dim_qk = config.head_dim_qk,
           .head_dim_v = config.head_dim_v,
@@ -83,7 +84,8 @@ AttentionConfig to_cpp(const kiln_attention_config& config) {
           .ragged = choose<bool>(config.ragged, "ragged", kFlags),
           .paged = choose<bool>(config.paged, "paged", kFlags),
           .output_f32 = choose<bool>(config.output_f32, "output_f32", kFlags),
-          .allow_tf32 = choose<bool>(config.allow_tf32, "allow_tf32", kFlags)};
+          .allow_tf32 = choose<bool>(config.allow_tf32, "allow_tf32", kFlags),
+          .decode_rows = config.decode_rows};
 }
 
 ForwardArgs to_cpp(const kiln_forward_args& args) {
@@ -116,6 +118,7 @@ ForwardArgs to_cpp(const kiln_forward_args& args) {
 }
 
 DecodeArgs to_cpp(const kiln_decode_args& args) {
+  check_reserved(args.reserved);
   return {.q = to_cpp(args.q),
           .k_cache = to_cpp(args.k_cache),
           .v_cache = to_cpp(args.v_cache),
@@ -123,12 +126,32 @@ DecodeArgs to_cpp(const kiln_decode_args& args) {
           .lse = args.lse,
           .lengths = args.lengths,
           .batch = args.batch,
+          .len_q = args.len_q,
           .max_len_k = args.max_len_k,
           .heads_q = args.heads_q,
           .heads_kv = args.heads_kv,
           .scale = scale_of(args.has_scale, args.scale),
           .window_left = args.window_left,
+          .window_right = args.window_right,
+          .lse_base2 = choose<bool>(args.lse_base2, "lse_base2", kFlags),
+          .softcap = args.softcap,
+          .alibi_slopes = args.alibi_slopes,
+          .alibi_batch_stride = args.alibi_batch_stride,
+          .sinks = args.sinks,
+          .bias = {args.bias, to_cpp(args.bias_strides)},
+          .tree = {args.tree_words, args.tree_batch_stride, args.tree_row_stride},
+          .cu_seqlens_q = args.cu_seqlens_q,
+          .seqused_q = args.seqused_q,
+          .total_q = args.total_q,
+          .cache_rows = args.cache_rows,
+          .left_padding = args.left_padding,
+          .pages = {.table = args.page_table,
+                    .row_stride = args.page_table_stride,
+                    .page_size = args.page_size,
+                    .indptr = args.page_indptr,
+                    .last_page_len = args.last_page_len},
           .num_splits = args.num_splits,
+          .split_size = args.split_size,
           .workspace = args.workspace,
           .workspace_bytes = args.workspace_bytes};
 }
@@ -150,7 +173,9 @@ kiln_attention_config to_c(const AttentionConfig& config) {
           .ragged = config.ragged ? 1 : 0,
           .paged = config.paged ? 1 : 0,
           .output_f32 = config.output_f32 ? 1 : 0,
-          .allow_tf32 = config.allow_tf32 ? 1 : 0};
+          .allow_tf32 = config.allow_tf32 ? 1 : 0,
+          .decode_rows = config.decode_rows,
+          .reserved = 0};
 }
 
 kiln_progress to_c(const Progress& progress) {

@@ -8,7 +8,6 @@ using kiln::c_api::guarded;
 using kiln::c_api::read_struct;
 using kiln::c_api::required;
 using kiln::c_api::to_c;
-using kiln::c_api::to_cpp;
 using kiln::c_api::write_struct;
 
 namespace {
@@ -25,7 +24,7 @@ kiln_status retain(Kernel* kernel) {
 
 template <class Kernel, class Args>
 kiln_status launch(const Kernel* kernel, kiln_stream stream, const Args* args) {
-  return guarded([&] { required(kernel, "kernel").kernel.launch(stream, to_cpp(read_struct(args, "args"))); });
+  return guarded([&] { required(kernel, "kernel").kernel.launch(stream, read_struct(args, "args")); });
 }
 
 template <class Kernel>
@@ -41,14 +40,14 @@ kiln_status info_of(const Kernel* kernel, kiln_kernel_info* info) {
 kiln_status kiln_forward_get(const kiln_runtime* runtime, const kiln_attention_config* config,
                              kiln_forward_kernel** kernel) {
   return create(kernel, "kernel", [&] {
-    return new kiln_forward_kernel(required(runtime, "runtime").runtime.forward(to_cpp(read_struct(config, "config"))));
+    return new kiln_forward_kernel(required(runtime, "runtime").runtime.forward(read_struct(config, "config")));
   });
 }
 
 kiln_status kiln_decode_get(const kiln_runtime* runtime, const kiln_attention_config* config,
                             kiln_decode_kernel** kernel) {
   return create(kernel, "kernel", [&] {
-    return new kiln_decode_kernel(required(runtime, "runtime").runtime.decode(to_cpp(read_struct(config, "config"))));
+    return new kiln_decode_kernel(required(runtime, "runtime").runtime.decode(read_struct(config, "config")));
   });
 }
 
@@ -67,9 +66,8 @@ kiln_status kiln_decode_launch(const kiln_decode_kernel* kernel, kiln_stream str
 }
 
 kiln_status kiln_decode_workspace_bytes(const kiln_decode_kernel* kernel, const kiln_decode_args* args, size_t* bytes) {
-  return guarded([&] {
-    required(bytes, "bytes") = required(kernel, "kernel").kernel.workspace_bytes(to_cpp(read_struct(args, "args")));
-  });
+  return guarded(
+      [&] { required(bytes, "bytes") = required(kernel, "kernel").kernel.workspace_bytes(read_struct(args, "args")); });
 }
 
 kiln_status kiln_forward_info(const kiln_forward_kernel* kernel, kiln_kernel_info* info) {

@@ -11,15 +11,15 @@ using kiln::c_api::guarded;
 using kiln::c_api::read_struct;
 using kiln::c_api::required;
 using kiln::c_api::to_c;
-using kiln::c_api::to_cpp;
 using kiln::c_api::write_struct;
 
 namespace {
 
 kiln::KernelRequest read_request(const kiln_kernel_request* given) {
-  const auto request = read_struct(given, "requests");
-  kiln::c_api::check_reserved(request.reserved);
-  return {kiln::c_api::to_kind(request.kind), to_cpp(read_struct(request.config, "config"))};
+  return read_struct(given, "requests", [](const kiln_kernel_request& request) -> kiln::KernelRequest {
+    kiln::c_api::check_reserved(request.reserved);
+    return {kiln::c_api::to_kind(request.kind), read_struct(request.config, "config")};
+  });
 }
 
 /// The caller's structs may be shorter or longer than ours, so the first one's size is the way to the next.
@@ -54,7 +54,7 @@ kiln::ProgressCallback callback_of(kiln_progress_callback callback, void* user) 
 
 kiln_status kiln_attention_config_text(const kiln_attention_config* config, char* text, size_t text_bytes) {
   return guarded([&] {
-    const auto full = kiln::to_string(to_cpp(read_struct(config, "config")));
+    const auto full = kiln::to_string(read_struct(config, "config"));
     required(text, "text");
     if (full.size() >= text_bytes) {
       kiln::base::fail(kiln::ErrorCode::invalid_argument, "text_bytes is {}: it must be at least {}", text_bytes,
@@ -114,15 +114,13 @@ kiln_status kiln_runtime_stats(const kiln_runtime* runtime, kiln_stats* stats) {
 kiln_status kiln_runtime_launch_forward(const kiln_runtime* runtime, const kiln_attention_config* config,
                                         kiln_stream stream, const kiln_forward_args* args) {
   return guarded([&] {
-    required(runtime, "runtime")
-        .runtime.launch(to_cpp(read_struct(config, "config")), stream, to_cpp(read_struct(args, "args")));
+    required(runtime, "runtime").runtime.launch(read_struct(config, "config"), stream, read_struct(args, "args"));
   });
 }
 
 kiln_status kiln_runtime_launch_decode(const kiln_runtime* runtime, const kiln_attention_config* config,
                                        kiln_stream stream, const kiln_decode_args* args) {
   return guarded([&] {
-    required(runtime, "runtime")
-        .runtime.launch(to_cpp(read_struct(config, "config")), stream, to_cpp(read_struct(args, "args")));
+    required(runtime, "runtime").runtime.launch(read_struct(config, "config"), stream, read_struct(args, "args"));
   });
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "c_api/convert.hpp"
 #include "c_api/status.hpp"
 
 #include <algorithm>
@@ -56,24 +57,34 @@ inline std::size_t size_of(const void* given) {
   return size;
 }
 
-/// The caller's struct as this version has it.
+/// A caller's struct of another size than this version's, as this version has it.
 template <class Struct>
-Struct read_struct(const Struct* given, const char* parameter) {
-  static_assert(std::is_trivially_copyable_v<Struct> && sizeof(Struct) % kSizeStep == 0);
+[[gnu::cold, gnu::noinline]] Struct resized(const Struct* given, std::size_t size) {
   constexpr const auto& layout = kLayout<Struct>;
-  if (given == nullptr) fail_null(parameter);
-  Struct out;
-  const std::size_t size = size_of(given);
-  if (size == sizeof(Struct)) [[likely]] {
-    std::memcpy(static_cast<void*>(&out), static_cast<const void*>(given), sizeof(Struct));
-    return out;
-  }
   check_struct_size(layout.name, size, layout.least_bytes);
   check_unknown_tail(layout.name, given, size, sizeof(Struct));
-  out = layout.defaults();
+  Struct out = layout.defaults();
   std::memcpy(static_cast<void*>(&out), static_cast<const void*>(given), std::min(size, sizeof(Struct)));
   out.struct_size = sizeof(Struct);
   return out;
+}
+
+/// What `convert` makes of the caller's struct. Arguments of a launch are hundreds of bytes, so a struct of this
+/// version's size is read where it lies.
+template <class Struct, class Convert>
+auto read_struct(const Struct* given, const char* parameter, const Convert& convert) {
+  static_assert(std::is_trivially_copyable_v<Struct> && sizeof(Struct) % kSizeStep == 0);
+  if (given == nullptr) fail_null(parameter);
+  const std::size_t size = size_of(given);
+  if (size == sizeof(Struct)) [[likely]]
+    return convert(*given);
+  return convert(resized(given, size));
+}
+
+/// The caller's struct as C++ has it.
+template <class Struct>
+auto read_struct(const Struct* given, const char* parameter) {
+  return read_struct(given, parameter, [](const Struct& known) { return to_cpp(known); });
 }
 
 /// Fills in as much of the caller's struct as it has, and zeros where it has more.

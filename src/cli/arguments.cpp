@@ -25,6 +25,24 @@ Arguments& add_command(CLI::App& app, Invocation& invocation, const char* name, 
   return *arguments;
 }
 
+void add_decode_rows_option(CLI::App& command, std::string& rows) {
+  command
+      .add_option("--decode-rows", rows, "decode: rows, new tokens times heads of a group, taken at once: 16, 32 or 64")
+      ->capture_default_str();
+}
+
+/// What a call brings beside batch, lengths and heads.
+void add_call_options(CLI::App& command, ShapeWords& shape) {
+  command.add_option("--window-left", shape.window_left, "keys seen before the query's own; -1: all");
+  command.add_option("--window-right", shape.window_right, "keys seen after it; -1: all");
+  command.add_option("--page-size", shape.page_size, "keys of a page, with pages; 16 unless given")
+      ->check(CLI::PositiveNumber);
+  command.add_option("--splits", shape.splits, "decode: blocks that share a sequence's keys; 0: as balances the batch")
+      ->check(CLI::NonNegativeNumber);
+  command.add_option("--split-size", shape.split_size, "decode: keys of each such block instead")
+      ->check(CLI::NonNegativeNumber);
+}
+
 void add_kernel_options(CLI::App& command, KernelWords& words) {
   command.add_option("--kind", words.kind, "forward or decode")->capture_default_str();
   command.add_option("--dtype", words.dtype, "bf16, f16 or f32")->capture_default_str();
@@ -36,6 +54,7 @@ void add_kernel_options(CLI::App& command, KernelWords& words) {
   command.add_option("--fixed-window", words.fixed_window, "a window compiled in: keys left/right of the own, or open");
   command.add_option("--with", words.with,
                      "softcap, alibi, sinks, additive or mask (a bias), ragged, paged, output_f32, allow_tf32");
+  add_decode_rows_option(command, words.decode_rows);
 }
 
 void add_arch_option(CLI::App& command, std::string& arch) {
@@ -85,8 +104,9 @@ void add_run(CLI::App& app, Invocation& invocation) {
   command->add_option("--len-q", shape.len_q, "queries of each sequence: 1024 or 1k");
   command->add_option("--len-k", shape.len_k, "keys of each sequence; as --len-q, or 4k for decode");
   command->add_option("--heads", shape.heads, "query heads, or query/KV heads: 32/8")->capture_default_str();
-  command->add_option("--window-left", shape.window_left, "keys seen before the query's own; -1: all");
-  command->add_option("--window-right", shape.window_right, "keys seen after it; -1: all");
+  command->add_option("--lengths", shape.lengths,
+                      "of decode and ragged kernels: even, or zipf: 1 to --len-k keys, few sequences long");
+  add_call_options(*command, shape);
   command->add_option("--seed", arguments.seed, "of the random data")->capture_default_str();
   command->add_option("--samples", arguments.samples, "timed calls; 0: only check")
       ->check(CLI::Range(0, 1'000'000))
@@ -114,6 +134,7 @@ void add_tune(CLI::App& app, Invocation& invocation) {
   command->add_flag("--all", arguments.all, "every shipped kernel");
   command->add_option("--shape", arguments.shapes, "batch x queries x keys : heads, e.g. 2x1024x4096:32/8; repeatable");
   command->add_option("--window-left", arguments.window_left, "of kernels with a window")->capture_default_str();
+  command->add_option("--page-size", arguments.page_size, "of kernels with pages")->capture_default_str();
   command->add_option("--rounds", arguments.rounds, "samples of each candidate on each shape")
       ->check(CLI::Range(1, 100'000))
       ->capture_default_str();
@@ -130,10 +151,17 @@ void add_bench(CLI::App& app, Invocation& invocation) {
   command->add_option("--kind", arguments.kind, "forward, decode or both")->capture_default_str();
   command->add_option("--dtype", arguments.dtype, "bf16, f16 or f32")->capture_default_str();
   command->add_option("--head-dim", arguments.head_dim, "head dims")->capture_default_str();
-  command->add_option("--lengths", arguments.lengths, "512,1k,… for forward; keys for decode");
+  command->add_option(
+      "--lengths", arguments.lengths,
+      "512,1k,… for forward; keys for decode, where zipf:32k are sequences of 1 to 32k, few of them long");
   command->add_option("--mask", arguments.mask, "forward: full, causal or both")->capture_default_str();
   command->add_option("--batch", arguments.batches, "decode: sequences")->capture_default_str();
   command->add_option("--heads", arguments.heads, "decode: query/KV heads")->capture_default_str();
+  command->add_option("--len-q", arguments.len_q, "decode: new tokens, which see each other as in a chain")
+      ->capture_default_str();
+  command->add_option("--with", arguments.with, "softcap, alibi, paged, …: as `kiln run` has it");
+  add_decode_rows_option(*command, arguments.decode_rows);
+  add_call_options(*command, arguments.call);
   command->add_option("--samples", arguments.samples, "timed calls")
       ->check(CLI::Range(1, 100'000))
       ->capture_default_str();

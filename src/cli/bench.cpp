@@ -27,11 +27,8 @@ struct BenchRow {
   [[nodiscard]] double gbps() const { return tune::kv_bytes(problem) / time.median / 1e3; }
 };
 
-std::vector<int> lengths_of(const BenchArguments& arguments, std::string_view usual) {
-  std::vector<int> lengths;
-  const std::string_view words = arguments.lengths.empty() ? usual : std::string_view(arguments.lengths);
-  for (const std::string& word : split_list(words)) lengths.push_back(parse_length(word, "--lengths"));
-  return lengths;
+std::vector<std::string> lengths_of(const BenchArguments& arguments, std::string_view usual) {
+  return split_list(arguments.lengths.empty() ? usual : std::string_view(arguments.lengths));
 }
 
 /// 16,384 tokens of a model 2048 wide, whatever the length.
@@ -46,28 +43,39 @@ void add_forward(const BenchArguments& arguments, KernelWords words, std::vector
     words.causal = mask == "causal";
     for (const KernelRequest& request : parse_requests(words)) {
       const int heads = std::max(1, kModelDim / request.config.head_dim_qk);
-      for (const int length : lengths_of(arguments, "512,1k,2k,4k,8k,16k")) {
-        problems.push_back({.request = request,
-                            .batch = std::max(1, kTokens / length),
-                            .len_q = length,
-                            .len_k = length,
-                            .heads_q = heads,
-                            .heads_kv = heads});
+      for (const std::string& length : lengths_of(arguments, "512,1k,2k,4k,8k,16k")) {
+        ShapeWords shape = arguments.call;
+        shape.splits = shape.split_size = 0;
+        shape.batch = std::max(1, kTokens / parse_length(length, "--lengths"));
+        shape.len_q = shape.len_k = length;
+        shape.heads = fmt::to_string(heads);
+        problems.push_back(parse_problem(request, shape));
       }
     }
   }
 }
 
+/// "32k", or "zipf:32k" for sequences of up to so many keys.
+void set_keys(std::string_view word, ShapeWords& shape) {
+  constexpr std::string_view kZipf = "zipf:";
+  const bool zipf = word.starts_with(kZipf);
+  shape.lengths = zipf ? "zipf" : "";
+  shape.len_k = word.substr(zipf ? kZipf.size() : 0);
+}
+
+/// New tokens see each other as in a chain.
 void add_decode(const BenchArguments& arguments, KernelWords words, std::vector<tune::Problem>& problems) {
   words.kind = "decode";
+  words.causal = parse_length(arguments.len_q, "--len-q") > 1;
   for (const KernelRequest& request : parse_requests(words)) {
     for (const std::string& heads : split_list(arguments.heads)) {
       for (const std::string& batch : split_list(arguments.batches)) {
-        for (const int length : lengths_of(arguments, "1k,8k,32k")) {
-          ShapeWords shape;
+        for (const std::string& length : lengths_of(arguments, "1k,8k,32k")) {
+          ShapeWords shape = arguments.call;
           shape.batch = parse_length(batch, "--batch");
-          shape.len_k = fmt::to_string(length);
+          shape.len_q = arguments.len_q;
           shape.heads = heads;
+          set_keys(length, shape);
           problems.push_back(parse_problem(request, shape));
         }
       }
@@ -79,6 +87,9 @@ std::vector<tune::Problem> problems_of(const BenchArguments& arguments) {
   KernelWords words;
   words.dtype = arguments.dtype;
   words.head_dim = arguments.head_dim;
+  words.with = arguments.with;
+  words.decode_rows = arguments.decode_rows;
+  words.window = arguments.call.window_left >= 0 || arguments.call.window_right >= 0;
   std::vector<tune::Problem> problems;
   for (const std::string& kind : split_list(arguments.kind)) {
     if (plan::parse_kind(kind, "--kind") == KernelKind::forward) {
@@ -108,11 +119,7 @@ void print_text(const Common& common, const tune::Gpu& gpu, const std::vector<Be
 base::Json to_json(const BenchRow& row) {
   const tune::Problem& problem = row.problem;
   base::Json::Object json = plan::to_json(problem.request);
-  json["batch"] = problem.batch;
-  json["len_q"] = problem.len_q;
-  json["len_k"] = problem.len_k;
-  json["heads_q"] = problem.heads_q;
-  json["heads_kv"] = problem.heads_kv;
+  add_shape(problem, json);
   json["microseconds"] = row.time.median;
   json["low"] = row.time.low;
   json["high"] = row.time.high;

@@ -74,6 +74,7 @@ struct TuneArguments {
   bool all = false;                 ///< every shipped kernel, whatever `kernel` says
   std::vector<std::string> shapes;  ///< "BATCHxLEN_QxLEN_K:HEADS_Q/HEADS_KV"; empty: what suits the kind
   int window_left = 1023;           ///< where the kernel has a window
+  int page_size = 16;               ///< where the kernel has pages
   int rounds = 15;
   std::uint64_t seed = 1;
   std::filesystem::path output;  ///< a table, or the folder it is in; merged into
@@ -90,6 +91,10 @@ struct BenchArguments {
   std::string batches = "1,8,32";
   std::string heads = "32/8";
   std::string mask = "full,causal";
+  std::string with;         ///< as KernelWords has it
+  std::string len_q = "1";  ///< decode: new tokens
+  std::string decode_rows = "16";
+  ShapeWords call;  ///< of all problems: window, pages, splits
   int samples = 30;
   std::string commit;  ///< empty: the one this tool was built from
 };

@@ -23,7 +23,7 @@ tune::KernelPtr find_kernel(const Common& common, const tune::Gpu& gpu, const Ke
   if (tile.empty()) return detail::RuntimeState::make(options)->get(request, nullptr);
   const api::Builder builder(options, logger_of(common));
   const auto config = plan::with_tiling(request, gpu.info(), parse_tiling(tile));
-  return tune::load_kernel(gpu, config, builder.find_or_compile(config).entry);
+  return tune::load_kernel(gpu, request, config, builder.find_or_compile(config).entry);
 }
 
 tune::CheckResult check_once(const tune::Gpu& gpu, const tune::KernelPtr& kernel, const tune::Problem& problem,
@@ -87,11 +87,7 @@ void print_text(const Common& common, const tune::Gpu& gpu, const tune::Problem&
 base::Json to_json(const tune::Gpu& gpu, const tune::Problem& problem, const Findings& found) {
   base::Json::Object json = plan::to_json(problem.request);
   json["device"] = gpu.info().name;
-  json["batch"] = problem.batch;
-  json["len_q"] = problem.len_q;
-  json["len_k"] = problem.len_k;
-  json["heads_q"] = problem.heads_q;
-  json["heads_kv"] = problem.heads_kv;
+  add_shape(problem, json);
   json["kernel_id"] = found.kernel.kernel_id;
   json["registers"] = found.kernel.registers;
   json["spill_bytes"] = found.kernel.spill_bytes;

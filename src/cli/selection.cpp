@@ -78,6 +78,15 @@ void parse_with(std::string_view words, AttentionConfig& config) {
   }
 }
 
+/// A forward kernel has none.
+std::vector<int> parse_decode_rows(KernelKind kind, std::string_view words) {
+  constexpr int kMost = 1 << 16;
+  if (kind == KernelKind::forward) return {AttentionConfig{}.decode_rows};
+  std::vector<int> rows;
+  for (const std::string& word : split_list(words)) rows.push_back(parse_int(word, "--decode-rows", 1, kMost));
+  return rows;
+}
+
 }  // namespace
 
 std::vector<std::string> split_list(std::string_view words) {
@@ -100,11 +109,15 @@ std::vector<KernelRequest> parse_requests(const KernelWords& words) {
     for (const std::string& dtype : split_list(words.dtype)) {
       for (const std::string& head_dim : split_list(words.head_dim)) {
         const auto [qk, v] = parse_head_dims(head_dim);
+        const KernelKind parsed_kind = plan::parse_kind(kind, "--kind");
         config.dtype = plan::parse_dtype(dtype, "--dtype");
         config.head_dim_qk = qk;
         config.head_dim_v = v;
-        const KernelRequest request{plan::parse_kind(kind, "--kind"), config};
-        if (seen.insert(request).second) requests.push_back(request);
+        for (const int rows : parse_decode_rows(parsed_kind, words.decode_rows)) {
+          config.decode_rows = rows;
+          const KernelRequest request{parsed_kind, config};
+          if (seen.insert(request).second) requests.push_back(request);
+        }
       }
     }
   }
@@ -172,33 +185,53 @@ int parse_length(std::string_view word, std::string_view option) {
   return parse_int(word, option, 1, kMost);
 }
 
-std::vector<KernelRequest> shipped_requests() {
-  struct HeadDims {
-    int qk;
-    int v;
-  };
-  constexpr std::array kForwardDims = {HeadDims{64, 64}, HeadDims{96, 96}, HeadDims{128, 128}, HeadDims{192, 128},
-                                       HeadDims{256, 256}};
-  std::vector<KernelRequest> requests;
-  for (const DType dtype : {DType::f16, DType::bf16}) {
-    for (const Window window : {Window::none, Window::sliding}) {
-      for (const auto [qk, v] : kForwardDims) {
-        for (const bool causal : {false, true}) {
-          AttentionConfig config{
-              .dtype = dtype, .head_dim_qk = qk, .head_dim_v = v, .causal = causal, .window = window};
-          requests.push_back({KernelKind::forward, config});
-          config.ragged = true;
-          requests.push_back({KernelKind::forward, config});
-          config.paged = true;
-          requests.push_back({KernelKind::forward, config});
-        }
-      }
-      // The one query of a decode call is the last token: causal hides nothing from it.
-      for (const int dim : {64, 128}) {
-        requests.push_back(
-            {KernelKind::decode, {.dtype = dtype, .head_dim_qk = dim, .head_dim_v = dim, .window = window}});
+namespace {
+
+struct ShippedDims {
+  int qk;
+  int v;
+};
+
+void add_forward_kernels(DType dtype, std::vector<KernelRequest>& requests) {
+  constexpr std::array kDims = {ShippedDims{64, 64}, ShippedDims{96, 96}, ShippedDims{128, 128}, ShippedDims{192, 128},
+                                ShippedDims{256, 256}};
+  for (const Window window : {Window::none, Window::sliding}) {
+    for (const auto [qk, v] : kDims) {
+      for (const bool causal : {false, true}) {
+        AttentionConfig config{.dtype = dtype, .head_dim_qk = qk, .head_dim_v = v, .causal = causal, .window = window};
+        requests.push_back({KernelKind::forward, config});
+        config.ragged = true;
+        requests.push_back({KernelKind::forward, config});
+        config.paged = true;
+        requests.push_back({KernelKind::forward, config});
       }
     }
+  }
+}
+
+/// What hides keys comes with a decode call. One token and many.
+void add_decode_kernels(DType dtype, std::vector<KernelRequest>& requests) {
+  constexpr std::array kDims = {ShippedDims{64, 64}, ShippedDims{128, 128}, ShippedDims{192, 128},
+                                ShippedDims{256, 256}};
+  for (const bool paged : {false, true}) {
+    for (const auto [qk, v] : kDims) {
+      for (const int rows : {16, 64}) {
+        requests.push_back({KernelKind::decode,
+                            {.dtype = dtype, .head_dim_qk = qk, .head_dim_v = v, .paged = paged, .decode_rows = rows}});
+      }
+    }
+    requests.push_back({KernelKind::decode, {.dtype = dtype, .softcap = true, .paged = paged}});
+    requests.push_back({KernelKind::decode, {.dtype = dtype, .alibi = true, .paged = paged}});
+  }
+}
+
+}  // namespace
+
+std::vector<KernelRequest> shipped_requests() {
+  std::vector<KernelRequest> requests;
+  for (const DType dtype : {DType::f16, DType::bf16}) {
+    add_forward_kernels(dtype, requests);
+    add_decode_kernels(dtype, requests);
   }
   return requests;
 }

@@ -11,7 +11,7 @@
 
 namespace kiln::cli {
 
-/// Kernels as words on the command line. Kind, dtype, head dim and architecture may be lists with
+/// Kernels as words on the command line. Kind, dtype, head dim, decode rows and architecture may be lists with
 /// commas, which stand for every combination.
 struct KernelWords {
   std::string kind = "forward";
@@ -22,6 +22,7 @@ struct KernelWords {
   bool window = false;
   std::string fixed_window{};  ///< "1023/0", "open" for a side without end; empty: none
   std::string with{};          ///< other members of the config: "softcap,ragged,additive"
+  std::string decode_rows = "16";
 };
 
 std::vector<KernelRequest> parse_requests(const KernelWords& words);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/json.hpp"
 #include "tune/problem.hpp"
 
 #include <string>
@@ -16,6 +17,10 @@ struct ShapeWords {
   std::string heads = "16";  ///< "16", or "32/8" for query and KV heads
   int window_left = -1;
   int window_right = -1;
+  int page_size = 0;      ///< 0: not given, and 16 where there are pages
+  std::string lengths{};  ///< "zipf": sequences of 1 to len_k keys, few of them long; empty or "even": as drawn
+  int splits = 0;         ///< decode: blocks over which a sequence's keys are split; 0: as the kernel balances
+  int split_size = 0;     ///< decode: keys of a split
 };
 
 tune::Problem parse_problem(const KernelRequest& request, const ShapeWords& words);
@@ -23,7 +28,10 @@ tune::Problem parse_problem(const KernelRequest& request, const ShapeWords& word
 /// "2x1024x4096:32/8": batch, queries, keys, heads.
 tune::Problem parse_shape(const KernelRequest& request, std::string_view word);
 
-/// The problems that a kernel is tuned for unless others are given: short and long, filling the GPU.
+/// The problems that a kernel is tuned for unless others are given: short and long, filling the GPU or not.
 std::vector<tune::Problem> usual_problems(const KernelRequest& request);
+
+/// Adds the shape to what is said of a kernel.
+void add_shape(const tune::Problem& problem, base::Json::Object& json);
 
 }  // namespace kiln::cli

@@ -50,6 +50,7 @@ std::vector<tune::Problem> problems_for(const KernelRequest& request, const Tune
     for (const std::string& shape : arguments.shapes) problems.push_back(parse_shape(request, shape));
   }
   for (tune::Problem& problem : problems) {
+    problem.page_size = arguments.page_size;
     if (request.config.window == Window::sliding) problem.window_left = arguments.window_left;
   }
   return problems;

@@ -16,6 +16,7 @@ std::string to_string(const AttentionConfig& config) {
   if (config.window == Window::fixed) text += fmt::format(" window {}/{}", config.window_left, config.window_right);
   if (config.alignment == Alignment::top_left) text += " top-left";
   if (config.bias != Bias::none) text += fmt::format(" {} bias", plan::to_string(config.bias));
+  if (config.decode_rows != AttentionConfig{}.decode_rows) text += fmt::format(" {} rows", config.decode_rows);
   return text;
 }
 

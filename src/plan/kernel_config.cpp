@@ -16,11 +16,19 @@ int element_bytes(DType dtype) { return dtype == DType::f32 ? 4 : 2; }
 
 KernelRequest canonical(KernelRequest request) {
   auto& config = request.config;
-  if (request.kind == KernelKind::decode) config.causal = false;
+  const bool decode = request.kind == KernelKind::decode;
+  if (decode) {
+    // The call says it.
+    config.causal = config.sinks = config.ragged = false;
+    config.window = Window::none;
+    config.alignment = Alignment::bottom_right;
+  } else {
+    config.decode_rows = AttentionConfig{}.decode_rows;
+  }
   if (config.window == Window::fixed && config.window_left < 0 && config.window_right < 0) config.window = Window::none;
   if (config.window != Window::fixed) config.window_left = config.window_right = -1;
   const bool has_diagonal = config.causal || config.window != Window::none || config.alibi;
-  if (request.kind == KernelKind::decode || !has_diagonal) config.alignment = Alignment::bottom_right;
+  if (!has_diagonal) config.alignment = Alignment::bottom_right;
   if (config.dtype == DType::f32) config.output_f32 = false;  // it is anyway
   if (config.dtype != DType::f32) config.allow_tf32 = false;
   return request;

@@ -86,13 +86,15 @@ std::string tool_options(const KernelRequest& request) {
     if (config.*flag.member && flag.member != &AttentionConfig::causal) with.push_back(flag.name);
   }
   if (config.bias != Bias::none) with.push_back(to_string(config.bias));
+  if (config.decode_rows != AttentionConfig{}.decode_rows) text += fmt::format(" --decode-rows {}", config.decode_rows);
   if (!with.empty()) text += fmt::format(" --with {}", fmt::join(with, ","));
   return text;
 }
 
 KernelRequest request_from_json(const base::Json& json, std::span<const std::string_view> also) {
-  std::vector<std::string_view> known = {"kind",      "dtype",  "head_dim",    "head_dim_qk",  "head_dim_v",
-                                         "alignment", "window", "window_left", "window_right", "bias"};
+  std::vector<std::string_view> known = {"kind",         "dtype",     "head_dim",   "head_dim_qk",
+                                         "head_dim_v",   "alignment", "window",     "window_left",
+                                         "window_right", "bias",      "decode_rows"};
   known.insert(known.end(), also.begin(), also.end());
   for (const auto& flag : kFlags) known.push_back(flag.name);
   json.allow_keys(known);
@@ -119,6 +121,8 @@ KernelRequest request_from_json(const base::Json& json, std::span<const std::str
   read_side("window_left", config.window_left);
   read_side("window_right", config.window_right);
   read_name("bias", config.bias, parse_bias);
+  if (const auto* value = json.find("decode_rows"))
+    config.decode_rows = static_cast<int>(value->as_int(1, kMostHeadDim));
   for (const auto& flag : kFlags) {
     if (const auto* value = json.find(flag.name)) config.*flag.member = value->as_bool();
   }
@@ -137,6 +141,7 @@ base::Json::Object to_json(const KernelRequest& request) {
     json["window_right"] = config.window_right;
   }
   if (config.bias != Bias::none) json["bias"] = to_string(config.bias);
+  if (config.decode_rows != AttentionConfig{}.decode_rows) json["decode_rows"] = config.decode_rows;
   for (const auto& flag : kFlags) {
     if (config.*flag.member) json[std::string(flag.name)] = true;
   }

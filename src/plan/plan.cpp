@@ -1,12 +1,12 @@
 #include "plan/plan.hpp"
 
 #include "base/fail.hpp"
-#include "device/decode_workspace.cuh"
 #include "device/smem_plan.cuh"
 #include "plan/forward_tiling.hpp"
 #include "plan/names.hpp"
 
 #include <algorithm>
+#include <array>
 
 namespace kiln::plan {
 namespace {
@@ -14,7 +14,8 @@ namespace {
 constexpr int kHeadDimStep = 8;
 constexpr int kMostHeadDim = 256;
 constexpr int kLeastCapability = 75;
-constexpr int kMmaRows = 16;  // query rows of one mma.sync tile, and of one warp
+constexpr int kMmaKeys = 16;  // the k step of an mma.sync: keys of P V
+constexpr std::array kDecodeRows = {16, 32, 64};
 
 void check_head_dim(const char* name, int dim) {
   if (dim < kHeadDimStep || dim > kMostHeadDim || dim % kHeadDimStep != 0) {
@@ -23,19 +24,22 @@ void check_head_dim(const char* name, int dim) {
   }
 }
 
-/// What forward kernels do and decode kernels don't.
-void check_features(const KernelRequest& request) {
-  if (request.kind == KernelKind::forward) return;
-  const auto& config = request.config;
-  for (const auto& flag : flag_names()) {
-    if (config.*flag.member && flag.member != &AttentionConfig::causal) {
-      base::fail(ErrorCode::unsupported, "{} is not supported by decode kernels", flag.name);
-    }
+void check_decode(const AttentionConfig& config) {
+  if (config.dtype == DType::f32) {
+    base::fail(ErrorCode::unsupported, "dtype f32 is not supported by decode: it must be f16 or bf16");
   }
-  if (config.window == Window::fixed)
-    base::fail(ErrorCode::unsupported, "a fixed window is not supported by decode kernels: use a sliding one");
-  if (config.bias != Bias::none)
-    base::fail(ErrorCode::unsupported, "{} bias is not supported by decode kernels", to_string(config.bias));
+  if (std::ranges::find(kDecodeRows, config.decode_rows) == kDecodeRows.end()) {
+    base::fail(ErrorCode::unsupported, "decode_rows {} is not supported: it must be 16, 32 or 64", config.decode_rows);
+  }
+}
+
+void check_window_side(const char* name, int side, Window window) {
+  constexpr int kOpen = -1;
+  if (side < kOpen) base::fail(ErrorCode::invalid_argument, "{} is {}: it must be -1 (open) or more", name, side);
+  if (side != kOpen && window != Window::fixed) {
+    base::fail(ErrorCode::invalid_argument, "{} is {}, but window is {}: it must be -1 unless window is fixed", name,
+               side, to_string(window));
+  }
 }
 
 void check_request(const KernelRequest& request, const DeviceInfo& device) {
@@ -43,16 +47,15 @@ void check_request(const KernelRequest& request, const DeviceInfo& device) {
     base::fail(ErrorCode::unsupported, "compute capability {}.{} is not supported: it must be 7.5 or newer",
                device.capability / 10, device.capability % 10);
   }
-  check_features(request);
-  if (request.kind == KernelKind::decode && request.config.dtype == DType::f32) {
-    base::fail(ErrorCode::unsupported, "dtype f32 is not supported by decode: it must be f16 or bf16");
-  }
+  if (request.kind == KernelKind::decode) check_decode(request.config);
   if (!has_type(device.capability, request.config.dtype)) {
     base::fail(ErrorCode::unsupported, "dtype {} is not supported on compute capability {}.{}: it must be f16",
                to_string(request.config.dtype), device.capability / 10, device.capability % 10);
   }
   check_head_dim("head_dim_qk", request.config.head_dim_qk);
   check_head_dim("head_dim_v", request.config.head_dim_v);
+  check_window_side("window_left", request.config.window_left, request.config.window);
+  check_window_side("window_right", request.config.window_right, request.config.window);
 }
 
 static_assert(static_cast<int>(DType::f16) == static_cast<int>(device::DType::f16) &&
@@ -66,8 +69,8 @@ int smem_bytes_of(const KernelRequest& request, const Tiling& tiling) {
     return device::forward_smem_bytes(type, config.head_dim_qk, config.head_dim_v, tiling.tile_m, tiling.tile_n,
                                       tiling.stages, config.paged);
   }
-  return device::decode_smem_bytes(type, config.head_dim_qk, config.head_dim_v, tiling.tile_n, tiling.stages,
-                                   tiling.warps);
+  return device::decode_smem_bytes(type, config.head_dim_qk, config.head_dim_v, tiling.tile_m, tiling.tile_n,
+                                   tiling.stages, tiling.warps, config.paged);
 }
 
 bool fits(const KernelRequest& request, const Tiling& tiling, const DeviceInfo& device) {
@@ -76,32 +79,50 @@ bool fits(const KernelRequest& request, const Tiling& tiling, const DeviceInfo& 
          (bytes + reserved_smem_per_block(device.capability)) * tiling.ctas_per_sm <= device.smem_per_sm;
 }
 
+/// Whether warps can share a tile's rows and keys. What a warp copies begins where the swizzle does.
+bool decode_can_have(int head_dim_v, int rows, int tile_n, int warps) {
+  constexpr int kSwizzleRows = 8;
+  const auto grid = device::decode_warps(head_dim_v, rows, warps);
+  return grid.keys > 0 && grid.rows * grid.keys == warps && tile_n % (grid.keys * kMmaKeys) == 0 &&
+         tile_n % (warps * kSwizzleRows) == 0;
+}
+
 std::vector<Tiling> all_tilings(const KernelRequest& request) {
   if (request.kind == KernelKind::forward) return all_forward_tilings(request);
   std::vector<Tiling> out;
   for (const int warps : {2, 4, 8}) {
     for (const int tile_n : {32, 64, 128}) {
-      for (const int stages : {2, 3, 4}) {
-        for (const int ctas : {1, 2, 3, 4}) {
-          if (tile_n % (warps * kMmaRows) == 0) out.push_back({kMmaRows, tile_n, warps, stages, ctas});
-        }
+      if (!decode_can_have(request.config.head_dim_v, request.config.decode_rows, tile_n, warps)) continue;
+      for (const int stages : {2, 3, 4, 6}) {
+        for (const int ctas : {1, 2, 3, 4}) out.push_back({request.config.decode_rows, tile_n, warps, stages, ctas});
       }
     }
   }
   return out;
 }
 
-/// Bytes in flight hide the memory's latency: as many stages as fit beside a second block.
-std::vector<Tiling> preferred_decode_tilings() {
-  return {{kMmaRows, 64, 4, 4, 2}, {kMmaRows, 64, 4, 3, 2}, {kMmaRows, 64, 4, 2, 2},
-          {kMmaRows, 64, 4, 2, 1}, {kMmaRows, 32, 2, 2, 1}, {kMmaRows, 16, 1, 2, 1}};
+/// Bytes in flight hide the memory's latency: as many stages as fit, in one block an SM with large tiles or in two.
+/// Many rows leave registers for the scores of 16 keys a warp. Where shared memory is short, a block takes fewer rows.
+std::vector<Tiling> preferred_decode_tilings(const AttentionConfig& config) {
+  constexpr std::array kByPreference = {Tiling{0, 64, 4, 4, 2}, Tiling{0, 64, 4, 3, 2}, Tiling{0, 64, 4, 2, 2},
+                                        Tiling{0, 64, 8, 3, 1}, Tiling{0, 64, 8, 2, 1}, Tiling{0, 32, 4, 3, 1},
+                                        Tiling{0, 32, 4, 2, 1}, Tiling{0, 32, 2, 2, 1}, Tiling{0, 16, 2, 2, 1},
+                                        Tiling{0, 16, 1, 2, 1}};
+  std::vector<Tiling> out;
+  for (int rows = config.decode_rows; rows >= kDecodeRows.front(); rows /= 2) {
+    for (Tiling tiling : kByPreference) {
+      tiling.tile_m = rows;
+      if (decode_can_have(config.head_dim_v, rows, tiling.tile_n, tiling.warps)) out.push_back(tiling);
+    }
+  }
+  return out;
 }
 
 }  // namespace
 
 Tiling reasoned_tiling(const KernelRequest& request, const DeviceInfo& device) {
   const auto by_preference = request.kind == KernelKind::forward ? preferred_forward_tilings(request, device.capability)
-                                                                 : preferred_decode_tilings();
+                                                                 : preferred_decode_tilings(request.config);
   for (const auto& tiling : by_preference) {
     if (fits(request, tiling, device)) return tiling;
   }
@@ -140,7 +161,9 @@ KernelConfig with_tiling(const KernelRequest& request, const DeviceInfo& device,
 KernelConfig plan(const KernelRequest& request, const DeviceInfo& device, const TunedTable& tuned) {
   check_request(request, device);
   const auto found = tuned.find(request, device);
-  return with_tiling(request, device, found ? *found : reasoned_tiling(request, device));
+  // A row serves features, too, that take shared memory its tiling may not leave.
+  const bool usable = found && fits(request, *found, device);
+  return with_tiling(request, device, usable ? *found : reasoned_tiling(request, device));
 }
 
 int compile_weight(const KernelRequest& request) {
@@ -150,18 +173,6 @@ int compile_weight(const KernelRequest& request) {
   const int masks = (config.causal ? 1 : 0) + (config.window == Window::sliding ? 1 : 0);
   const int kind = request.kind == KernelKind::forward ? 3 : 1;
   return kind * (2 + masks) * (kFixed + config.head_dim_qk + config.head_dim_v);
-}
-
-int default_splits(const KernelConfig& config, const DeviceInfo& device, int batch, int heads_q, int heads_kv,
-                   int max_len_k) {
-  constexpr std::int64_t kMostSplits = 256;  // the merging block reads one state a split
-  const std::int64_t blocks = device::decode_counters(batch, heads_q, heads_kv);
-  const std::int64_t room = std::int64_t{device.sm_count} * config.tiling.ctas_per_sm;
-  const std::int64_t key_tiles = device::ceil_div(max_len_k, config.tiling.tile_n);
-  // More sequences than the workspace has counters fill any GPU without splitting.
-  if (blocks > device::kMaxDecodeCounters) return 1;
-  const std::int64_t wanted = blocks == 0 ? 1 : room / blocks;
-  return static_cast<int>(std::clamp<std::int64_t>(std::min(wanted, key_tiles), 1, kMostSplits));
 }
 
 }  // namespace kiln::plan

@@ -23,8 +23,4 @@ std::vector<Tiling> candidate_tilings(const KernelRequest& request, const Device
 /// bench/results/host.json.
 int compile_weight(const KernelRequest& request);
 
-/// Over how many blocks to split the keys of one (sequence, KV head) when the caller leaves it to us.
-int default_splits(const KernelConfig& config, const DeviceInfo& device, int batch, int heads_q, int heads_kv,
-                   int max_len_k);
-
 }  // namespace kiln::plan

@@ -66,7 +66,7 @@ class Race {
     const Expectation expected = expect(problem, inputs, rows_to_check(problem, problem.rows()));
     for_each_alive("checking", [&](std::size_t i) {
       Runner& runner = runners_[i];
-      runner.kernel = load_kernel(gpu_, runner.config, runner.entry);
+      runner.kernel = load_kernel(gpu_, request_, runner.config, runner.entry);
       tensors.poison_outputs();
       const Call call(gpu_, runner.kernel, tensors);
       call.launch(gpu_.stream(), 0);
@@ -173,6 +173,7 @@ Problem small_problem(const Problem& problem) {
   small.heads_q = small.heads_kv * group;
   small.len_q = std::min(problem.len_q, 239);
   small.len_k = std::min(problem.len_k, 799);
+  small.lengths.clear();
   if (small.window_left >= 0) small.window_left = std::min(problem.window_left, 113);
   if (small.window_right >= 0) small.window_right = std::min(problem.window_right, 113);
   return small;

@@ -11,8 +11,8 @@ namespace kiln::tune {
 
 /// What a kernel wrote.
 struct HostOutputs {
-  std::vector<std::uint16_t> out;  ///< [batch, len_q, heads_q, head_dim_v]
-  std::vector<float> lse;          ///< [batch, heads_q, len_q]
+  std::vector<float> out;  ///< [batch, len_q, heads_q, head_dim_v], of what type they may be on the device
+  std::vector<float> lse;  ///< [batch, heads_q, len_q]
 };
 
 struct CheckResult {
@@ -36,8 +36,8 @@ struct Expectation {
   double limit = 0;
 };
 
-/// The float64 reference. An output may be off by 2·max|naive16 − reference| + 1e-5 and one rounding of
-/// its type.
+/// The float64 reference, for those of the rows that the call writes. An output may be off by 2·max|naive − reference|
+/// + 1e-5 and one rounding of its type.
 Expectation expect(const Problem& problem, const HostInputs& inputs, std::vector<Row> rows);
 
 /// |out − reference| ≤ the limit; |lse − reference| ≤ 1e-3 + 2⁻²⁰·|reference|; NaN and infinity only

@@ -16,7 +16,7 @@ class DeviceTensors {
  public:
   /// The given inputs, once.
   DeviceTensors(const Gpu& gpu, const Problem& problem, const HostInputs& inputs);
-  /// Random ones, keys and values in `copies`; all lengths full.
+  /// Random ones, keys and values in `copies`; lengths that the problem leaves open are full.
   DeviceTensors(const Gpu& gpu, const Problem& problem, int copies, std::uint64_t seed);
 
   [[nodiscard]] const Problem& problem() const { return problem_; }
@@ -30,14 +30,23 @@ class DeviceTensors {
   [[nodiscard]] HostOutputs download() const;
 
  private:
+  void upload_small(const Gpu& gpu, const HostInputs& inputs);
   void make_outputs(const Gpu& gpu);
+  [[nodiscard]] Input cache(const cuda::DeviceBuffer& copies, int head_dim, int turn) const;
+  [[nodiscard]] BiasInput bias() const;
+  [[nodiscard]] Pages pages() const;
 
   Problem problem_;
   int copies_;
   cuda::DeviceBuffer q_;
   cuda::DeviceBuffer k_;
   cuda::DeviceBuffer v_;
+  cuda::DeviceBuffer bias_;
   cuda::DeviceBuffer lengths_;
+  cuda::DeviceBuffer lengths_q_;
+  cuda::DeviceBuffer pages_;
+  cuda::DeviceBuffer alibi_slopes_;
+  cuda::DeviceBuffer sinks_;
   cuda::DeviceBuffer out_;
   cuda::DeviceBuffer lse_;
 };

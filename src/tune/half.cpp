@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <cmath>
+#include <cstring>
 
 namespace kiln::tune {
 namespace {
@@ -46,6 +47,26 @@ std::uint16_t to_bits(float value, DType type) { return type == DType::bf16 ? bf
 
 float from_bits(std::uint16_t bits, DType type) {
   return type == DType::bf16 ? std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16U) : f16_value(bits);
+}
+
+float load_element(std::span<const std::byte> tensor, std::size_t index, DType type) {
+  if (type == DType::f32) {
+    float value = 0;
+    std::memcpy(&value, tensor.subspan(index * sizeof(value), sizeof(value)).data(), sizeof(value));
+    return value;
+  }
+  std::uint16_t bits = 0;
+  std::memcpy(&bits, tensor.subspan(index * sizeof(bits), sizeof(bits)).data(), sizeof(bits));
+  return from_bits(bits, type);
+}
+
+void store_element(std::span<std::byte> tensor, std::size_t index, float value, DType type) {
+  if (type == DType::f32) {
+    std::memcpy(tensor.subspan(index * sizeof(value), sizeof(value)).data(), &value, sizeof(value));
+    return;
+  }
+  const std::uint16_t bits = to_bits(value, type);
+  std::memcpy(tensor.subspan(index * sizeof(bits), sizeof(bits)).data(), &bits, sizeof(bits));
 }
 
 }  // namespace kiln::tune

@@ -2,8 +2,9 @@
 
 namespace kiln::tune {
 
-KernelPtr load_kernel(const Gpu& gpu, const plan::KernelConfig& config, const cache::Entry& entry) {
-  const KernelInfo info{.request = config.request,
+KernelPtr load_kernel(const Gpu& gpu, const KernelRequest& request, const plan::KernelConfig& config,
+                      const cache::Entry& entry) {
+  const KernelInfo info{.request = request,
                         .target = entry.target,
                         .kernel_id = entry.kernel_id,
                         .origin = Origin::compiled,

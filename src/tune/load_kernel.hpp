@@ -7,6 +7,7 @@
 namespace kiln::tune {
 
 /// Hands a kernel of any tiling to the driver, past the plan that a Runtime follows.
-KernelPtr load_kernel(const Gpu& gpu, const plan::KernelConfig& config, const cache::Entry& entry);
+KernelPtr load_kernel(const Gpu& gpu, const KernelRequest& request, const plan::KernelConfig& config,
+                      const cache::Entry& entry);
 
 }  // namespace kiln::tune

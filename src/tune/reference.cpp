@@ -16,27 +16,35 @@ struct KeysAndValues {
   std::vector<float> v;
 };
 
-std::size_t offset(int batch, int row, int head, int length, int heads, int dim) {
-  const std::size_t token =
-      static_cast<std::size_t>(batch) * static_cast<std::size_t>(length) + static_cast<std::size_t>(row);
-  return (token * static_cast<std::size_t>(heads) + static_cast<std::size_t>(head)) * static_cast<std::size_t>(dim);
+/// Index of [row][column].
+std::size_t flat(std::size_t row, int width, int column) {
+  return row * static_cast<std::size_t>(width) + static_cast<std::size_t>(column);
 }
 
-std::vector<float> unpack(std::span<const std::uint16_t> bits, DType type) {
-  std::vector<float> values(bits.size());
-  std::ranges::transform(bits, values.begin(), [type](std::uint16_t b) { return from_bits(b, type); });
-  return values;
+/// `count` elements from the `first` on.
+void unpack(std::span<const std::byte> tensor, std::size_t first, std::size_t count, DType type,
+            std::vector<float>& values) {
+  for (std::size_t i = first; i < first + count; ++i) values.push_back(load_element(tensor, i, type));
 }
 
-/// [length, dim] of one head out of [batch, length, heads, dim].
-std::vector<float> unpack_head(std::span<const std::uint16_t> tensor, const Problem& problem, int batch, int head,
-                               int length, int dim) {
+/// Which row of the tensor key `key` of a sequence is.
+std::size_t key_row(const Problem& problem, const HostInputs& inputs, std::size_t batch, int key) {
+  if (!problem.request.config.paged) return flat(batch, problem.len_k, key);
+  const std::size_t entry = flat(batch, problem.pages_of_a_sequence(), key / problem.page_size);
+  return flat(static_cast<std::size_t>(inputs.pages[entry]), problem.page_size, key % problem.page_size);
+}
+
+/// [length, dim] of one sequence and head.
+std::vector<float> unpack_head(std::span<const std::byte> tensor, const Problem& problem, const HostInputs& inputs,
+                               const Row& row, int length, int dim) {
+  const int head = row.head / (problem.heads_q / problem.heads_kv);
+  const auto batch = static_cast<std::size_t>(row.batch);
+  const auto width = static_cast<std::size_t>(dim);
   std::vector<float> values;
-  values.reserve(static_cast<std::size_t>(length) * static_cast<std::size_t>(dim));
+  values.reserve(static_cast<std::size_t>(length) * width);
   for (int j = 0; j < length; ++j) {
-    const auto row =
-        tensor.subspan(offset(batch, j, head, problem.len_k, problem.heads_kv, dim), static_cast<std::size_t>(dim));
-    for (const std::uint16_t bits : row) values.push_back(from_bits(bits, problem.request.config.dtype));
+    const std::size_t first = flat(key_row(problem, inputs, batch, j), problem.heads_kv, head) * width;
+    unpack(tensor, first, width, problem.request.config.dtype, values);
   }
   return values;
 }
@@ -65,40 +73,89 @@ struct Float64 {
 };
 
 template <DType type>
-struct Naive16 {
+struct Naive {
   using Number = float;
   static float round(float x) { return rounded(x, type); }
 };
 
-/// One row: s = scale · q kᵀ, p = softmax(s), o = p v, each step rounded as Arithmetic says.
+/// What becomes of the product of one row and a key.
 template <class Arithmetic>
-double attend(std::span<const float> q, const KeysAndValues& kv, KeyRange keys, std::span<double> out) {
+class Scores {
+ public:
+  using Number = typename Arithmetic::Number;
+
+  Scores(const Problem& problem, const HostInputs& inputs, const Row& row, Lengths lengths)
+      : config_(problem.request.config),
+        bias_(inputs.bias),
+        bias_row_(flat(flat(slice_of(config_.bias, row), problem.len_q, row.query), problem.len_k, 0)),
+        position_(position_of(problem, lengths, row.query)),
+        slope_(config_.alibi ? inputs.alibi_slopes[static_cast<std::size_t>(row.head)] : 0) {}
+
+  /// −inf for a key that the mask hides.
+  [[nodiscard]] Number operator()(Number product, int key) const {
+    const Number scale = Number{1} / std::sqrt(static_cast<Number>(config_.head_dim_qk));
+    Number score = Arithmetic::round(scale * Arithmetic::round(product));
+    if (config_.softcap) score = capped(score);
+    if (config_.alibi) {
+      score = Arithmetic::round(score - static_cast<Number>(slope_) * static_cast<Number>(std::abs(position_ - key)));
+    }
+    const std::size_t at = bias_row_ + static_cast<std::size_t>(key);
+    if (config_.bias == Bias::additive) {
+      score = Arithmetic::round(score + static_cast<Number>(load_element(bias_, at, config_.dtype)));
+    }
+    if (config_.bias == Bias::mask && bias_[at] == std::byte{0}) return -std::numeric_limits<Number>::infinity();
+    return score;
+  }
+
+ private:
+  /// Each head has an additive bias of its own, each sequence a mask.
+  static std::size_t slice_of(Bias bias, const Row& row) {
+    return static_cast<std::size_t>(bias == Bias::additive ? row.head : row.batch);
+  }
+  static Number capped(Number score) {
+    const auto cap = static_cast<Number>(kSoftcap);
+    return Arithmetic::round(cap * Arithmetic::round(std::tanh(Arithmetic::round(score / cap))));
+  }
+
+  const AttentionConfig& config_;
+  std::span<const std::byte> bias_;
+  std::size_t bias_row_;
+  int position_;
+  float slope_;
+};
+
+/// One row: p = softmax(scores), o = p v, each step rounded as Arithmetic says. A sink is −inf where there is none.
+template <class Arithmetic>
+double attend(std::span<const float> q, const KeysAndValues& kv, KeyRange keys, const Scores<Arithmetic>& scores,
+              double sink, std::span<double> out) {
   using Number = typename Arithmetic::Number;
   std::ranges::fill(out, 0.0);
-  if (keys.end <= keys.first) return -std::numeric_limits<double>::infinity();
-
   const std::size_t dim_qk = q.size();
   const std::size_t dim_v = out.size();
-  const auto first = static_cast<std::size_t>(keys.first);
-  const auto end = static_cast<std::size_t>(keys.end);
-  const Number scale = Number{1} / std::sqrt(static_cast<Number>(dim_qk));
-  std::vector<Number> p(end - first);
-  for (std::size_t j = first; j < end; ++j) {
-    const Number product = Arithmetic::round(dot<Number>(q, std::span(kv.k).subspan(j * dim_qk, dim_qk)));
-    p[j - first] = Arithmetic::round(scale * product);
+  std::vector<Number> p;
+  auto most = static_cast<Number>(sink);
+  for (int j = keys.first; j < keys.end; ++j) {
+    const auto k = std::span(kv.k).subspan(static_cast<std::size_t>(j) * dim_qk, dim_qk);
+    p.push_back(scores(dot<Number>(q, k), j));
+    most = std::max(most, p.back());
   }
-  const Number most = *std::ranges::max_element(p);
-  Number sum = 0;
+  if (most == -std::numeric_limits<Number>::infinity()) return static_cast<double>(most);
+  Number sum = std::exp(static_cast<Number>(sink) - most);
   for (Number& x : p) sum += (x = std::exp(x - most));
 
   std::vector<Number> o(dim_v);
-  for (std::size_t j = first; j < end; ++j) {
-    const Number weight = Arithmetic::round(p[j - first] / sum);
-    const float* v = kv.v.data() + j * dim_v;
+  for (std::size_t j = 0; j < p.size(); ++j) {
+    const Number weight = Arithmetic::round(p[j] / sum);
+    const float* v = kv.v.data() + (static_cast<std::size_t>(keys.first) + j) * dim_v;
     for (std::size_t i = 0; i < dim_v; ++i) o[i] += weight * static_cast<Number>(v[i]);
   }
   std::ranges::transform(o, out.begin(), [](Number x) { return static_cast<double>(Arithmetic::round(x)); });
   return static_cast<double>(most) + std::log(static_cast<double>(sum));
+}
+
+double sink_of(const HostInputs& inputs, const Row& row) {
+  return inputs.sinks.empty() ? -std::numeric_limits<double>::infinity()
+                              : inputs.sinks[static_cast<std::size_t>(row.head)];
 }
 
 /// All rows, in chunks that share one sequence and KV head.
@@ -117,17 +174,20 @@ RowValues attention(const Problem& problem, const HostInputs& inputs, std::span<
     int kv_head = -1;
     for (std::size_t r = chunk * kChunk; r < std::min(rows.size(), (chunk + 1) * kChunk); ++r) {
       const Row& row = rows[r];
-      const int length = inputs.lengths.empty() ? problem.len_k : inputs.lengths[static_cast<std::size_t>(row.batch)];
+      const Lengths lengths = lengths_of(problem, inputs, row.batch);
       if (row.batch != kv_batch || row.head / group != kv_head) {
         kv_batch = row.batch;
         kv_head = row.head / group;
-        kv.k = unpack_head(inputs.k, problem, kv_batch, kv_head, length, config.head_dim_qk);
-        kv.v = unpack_head(inputs.v, problem, kv_batch, kv_head, length, config.head_dim_v);
+        kv.k = unpack_head(inputs.k, problem, inputs, row, lengths.k, config.head_dim_qk);
+        kv.v = unpack_head(inputs.v, problem, inputs, row, lengths.k, config.head_dim_v);
       }
-      const std::size_t at = offset(row.batch, row.query, row.head, problem.len_q, problem.heads_q, config.head_dim_qk);
-      const std::vector<float> q = unpack(std::span(inputs.q).subspan(at, dim_qk), config.dtype);
-      const KeyRange keys = visible_keys(problem, length, row.query);
-      values.lse[r] = attend<Arithmetic>(q, kv, keys, std::span(values.out).subspan(r * dim_v, dim_v));
+      const std::size_t token = flat(static_cast<std::size_t>(row.batch), problem.len_q, row.query);
+      const std::size_t at = flat(token, problem.heads_q, row.head) * dim_qk;
+      std::vector<float> q;
+      unpack(inputs.q, at, dim_qk, config.dtype, q);
+      const Scores<Arithmetic> scores(problem, inputs, row, lengths);
+      values.lse[r] = attend(q, kv, visible_keys(problem, lengths, row.query), scores, sink_of(inputs, row),
+                             std::span(values.out).subspan(r * dim_v, dim_v));
     }
   });
   return values;
@@ -135,28 +195,20 @@ RowValues attention(const Problem& problem, const HostInputs& inputs, std::span<
 
 }  // namespace
 
-KeyRange visible_keys(const Problem& problem, int len_k, int query) {
-  const AttentionConfig& config = problem.request.config;
-  // The query of a decode call is the newest token, whatever the alignment.
-  const bool at_the_end = problem.request.kind == KernelKind::decode || config.alignment == Alignment::bottom_right;
-  const int delta = at_the_end ? len_k - problem.len_q : 0;
-  const int diagonal = query + delta;
-  KeyRange keys{0, len_k};
-  if (config.causal) keys.end = std::min(keys.end, diagonal + 1);
-  if (config.window == Window::sliding) {
-    if (problem.window_left >= 0) keys.first = std::max(keys.first, diagonal - problem.window_left);
-    if (problem.window_right >= 0) keys.end = std::min(keys.end, diagonal + problem.window_right + 1);
-  }
-  return keys;
-}
-
 RowValues attention_float64(const Problem& problem, const HostInputs& inputs, std::span<const Row> rows) {
   return attention<Float64>(problem, inputs, rows);
 }
 
-RowValues attention_naive16(const Problem& problem, const HostInputs& inputs, std::span<const Row> rows) {
-  if (problem.request.config.dtype == DType::bf16) return attention<Naive16<DType::bf16>>(problem, inputs, rows);
-  return attention<Naive16<DType::f16>>(problem, inputs, rows);
+RowValues attention_naive(const Problem& problem, const HostInputs& inputs, std::span<const Row> rows) {
+  switch (problem.request.config.dtype) {
+    case DType::f16:
+      return attention<Naive<DType::f16>>(problem, inputs, rows);
+    case DType::bf16:
+      return attention<Naive<DType::bf16>>(problem, inputs, rows);
+    case DType::f32:
+      break;
+  }
+  return attention<Naive<DType::f32>>(problem, inputs, rows);
 }
 
 }  // namespace kiln::tune

@@ -15,24 +15,17 @@ struct Row {
   int head = 0;
 };
 
-/// The keys a query sees: first ≤ j < end. Empty if end ≤ first.
-struct KeyRange {
-  int first = 0;
-  int end = 0;
-};
-KeyRange visible_keys(const Problem& problem, int len_k, int query);
-
 /// What attention gives for some rows.
 struct RowValues {
   std::vector<double> out;  ///< [rows, head_dim_v]
-  std::vector<double> lse;  ///< [rows], natural logarithm; −inf for a row that sees no key
+  std::vector<double> lse;  ///< [rows], natural logarithm; −inf for a row that sees neither key nor sink
 };
 
 /// Attention as its definition says it, in float64.
 RowValues attention_float64(const Problem& problem, const HostInputs& inputs, std::span<const Row> rows);
 
-/// The same, every intermediate tensor rounded to the 16-bit type: the yardstick of what rounding
+/// The same, every intermediate tensor rounded to the inputs' type: the yardstick of what rounding
 /// alone costs.
-RowValues attention_naive16(const Problem& problem, const HostInputs& inputs, std::span<const Row> rows);
+RowValues attention_naive(const Problem& problem, const HostInputs& inputs, std::span<const Row> rows);
 
 }  // namespace kiln::tune

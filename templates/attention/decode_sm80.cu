@@ -1,34 +1,39 @@
-// Decode attention for sm_80 and newer: one query token per sequence against its cache, on mma.sync.
+// Decode attention on mma.sync: few query tokens per sequence against a long cache of keys and values.
 //
-// Contract. The query heads of one KV head are the rows of a 16-row tile (more heads: several tiles).
-// A block computes one (sequence, KV head, row tile) over its share of the keys; shares follow from
-// the sequence's length, read here. If the keys are shared by several blocks, the last one to finish
-// merges all partial results, in the order of the splits, so results repeat bitwise. Cache rows at or
-// beyond the length are never read. No visible key: o = 0 and lse = −inf.
+// Contract. The rows of a tile are the sequence's new tokens, each with all query heads of one KV head side by side. A
+// block works through its shares of key tiles (decode_plan.cuh), which follow from the lengths on the device. Where
+// several blocks share the keys of a row tile, the last one to finish merges all partial results, in the order of
+// the keys, so results repeat bitwise. Cache rows at or beyond a sequence's length are never read. A row that sees no
+// key gets o = 0 and lse = −inf (with a sink: the sink).
 //
-// Roles. Each warp owns kWarpKeys keys of every tile, copies them for itself and keeps its own m, l and
-// O for all 16 rows: warps never wait for each other between the first tile and the last.
+// Roles. Warps lie side by side along the rows, and along the keys of every tile; each keeps its own m, l and O. With
+// one warp along the rows (up to 32 of them) a warp copies just the keys that it uses, and warps never wait for each
+// other between the first tile of a share and the last.
 //
-// Shared memory. K and V tiles go round kStages places; a warp uses its own rows of each:
+// Shared memory. K and V tiles go round kStages places. Copies run kStages − 1 tiles ahead, from one share into the
+// next, so that merging a share's results and finding the next one's lengths don't stop the stream of keys:
 //
-//   step t:  wait for my warp's copies of tile t → __syncwarp → start those of tile t + kStages − 1
-//            → S = Q K[t]ᵀ → mask → softmax → O += P V[t]
+//   step t:  wait for my copies of tile t → barrier of those who share its keys → start those of tile t + kStages − 1
+//            → S = Q K[t]ᵀ → what changes scores → mask → softmax → O += P V[t]
 //
-// After the last tile the places are laid over with the warps' O, which all threads then merge.
+// After the last tile of a share its place, the only one that no copy is under way to, is laid over with the warps' O,
+// which all threads then merge.
 //
-// Workspace (decode_workspace.cuh). A counter per (sequence, KV head, row tile), zero between launches:
-// the release and acquire of its atomic add order the partial results before their reading. The merging
-// block sets it back.
+// Workspace (decode_workspace.cuh). Counters, zero between launches: the release and acquire of an atomic add order the
+// partial results before their reading. The merging block sets its counter back.
 #include "default_config.cuh"
 #include "device/base.cuh"
+#include "device/decode_plan.cuh"
 #include "device/element.cuh"
 #include "device/fragment.cuh"
 #include "device/mask.cuh"
 #include "device/online_softmax.cuh"
+#include "device/paged_rows.cuh"
 #include "device/params.cuh"
 #include "device/ptx.cuh"
+#include "device/score.cuh"
 #include "device/smem_plan.cuh"
-#include "device/split_plan.cuh"
+#include "device/swizzle.cuh"
 #include "device/tile_copy.cuh"
 #include "device/tile_schedule.cuh"
 #include "device/warp_tile.cuh"
@@ -36,225 +41,477 @@
 namespace kiln::device {
 
 inline constexpr u32 kThreads = config::kWarps * kWarpSize;
-inline constexpr i32 kWarpKeys = config::kTileN / config::kWarps;
+inline constexpr DecodeWarps kWarpGrid = decode_warps(config::kHeadDimV, config::kTileM, config::kWarps);
+inline constexpr i32 kWarpRows = config::kTileM / kWarpGrid.rows;
+inline constexpr i32 kWarpKeys = config::kTileN / kWarpGrid.keys;  // whose scores a warp computes
+inline constexpr i32 kCopyKeys = config::kTileN / config::kWarps;  // that a warp copies
+inline constexpr i32 kRowBlocks = kWarpRows / kMmaM;
 inline constexpr i32 kScoreBlocks = kWarpKeys / kMmaN;
 inline constexpr i32 kOutputBlocks = config::kHeadDimV / kMmaN;
+inline constexpr ScoreKind kScores{config::kSoftcap, config::kAlibi, config::kBiasAdditive, config::kBiasMask};
 
-static_assert(config::kTileM == kDecodeRows, "the rows of one mma");
+static_assert(kWarpGrid.rows * kWarpGrid.keys == config::kWarps && kWarpRows % kMmaM == 0);
 static_assert(kWarpKeys % kMmaK == 0 && kWarpKeys > 0, "a warp's keys are whole k steps of P V");
+static_assert(kCopyKeys % 8 == 0, "what a warp copies begins where the swizzle does");
 static_assert(config::kHeadDimQk % kMmaN == 0 && config::kHeadDimV % kMmaN == 0);
 static_assert(config::kStages >= 2, "the copy of one tile runs under the arithmetic of another");
 
-struct alignas(128) Smem {
-  struct KeysValues {
-    Element::Storage k[config::kStages][config::kTileN * kPaddedDimQk];
-    Element::Storage v[config::kStages][config::kTileN * kPaddedDimV];
-  };
-  struct WarpStates {
-    float o[config::kWarps][kDecodeRows][config::kHeadDimV + kDecodeRowPad];
-    float m[config::kWarps][kDecodeRows];
-    float l[config::kWarps][kDecodeRows];
-  };
-  union {
-    KeysValues kv;
-    WarpStates state;
-  };
-  Element::Storage q[kDecodeRows * kPaddedDimQk];
-};
-static_assert(sizeof(Smem) == config::kSmemBytes);
-static_assert(sizeof(Smem) == decode_smem_bytes(config::kDType, config::kHeadDimQk, config::kHeadDimV, config::kTileN,
-                                                config::kStages, config::kWarps));
+using Walk = DecodeWalk<config::kTileM, config::kTileN>;
+inline constexpr DecodePlaces kPlaces(config::kDType, config::kHeadDimQk, config::kHeadDimV, config::kTileM,
+                                      config::kTileN, config::kStages, config::kWarps);
 
-using Scores = float[1][kScoreBlocks][kAccumulators];
-using Output = float[1][kOutputBlocks][kAccumulators];
-using Softmax = OnlineSoftmax<1>;
+using Scores = float[kRowBlocks][kScoreBlocks][kAccumulators];
+using Output = float[kRowBlocks][kOutputBlocks][kAccumulators];
+using Softmax = OnlineSoftmax<kRowBlocks>;
+/// O in floats, in shared memory.
+using OutputTile = SwizzledTile<config::kHeadDimV* static_cast<i32>(sizeof(float)) / kChunkBytes>;
 
-/// Q stays in registers where they hold it beside S, O and some 110 others; else it is read again for each tile.
+/// Q stays in registers where they hold it beside S, O and the others; else it is read again for each tile.
 inline constexpr i32 kTileRegisters =
-    kAccumulators * (kScoreBlocks + kOutputBlocks) + 4 * k_steps(config::kHeadDimQk, config::kDType);
-inline constexpr bool kQInRegisters = kTileRegisters + 110 <= 255;
-using Queries = QueryRows<config::kHeadDimQk, 1, kQInRegisters>;
+    kRowBlocks * (kAccumulators * (kScoreBlocks + kOutputBlocks) + 4 * k_steps(config::kHeadDimQk, config::kDType));
+inline constexpr i32 kOtherRegisters = 110;
+inline constexpr i32 kRegisterFile = 65536;
+inline constexpr i32 kRegisters = min(kRegisterFile / static_cast<i32>(kThreads * config::kCtasPerSm), 255);
+inline constexpr bool kQInRegisters = kTileRegisters + kOtherRegisters <= kRegisters;
+/// Where registers are that short, what follows from a thread's place is found anew for each tile.
+inline constexpr bool kKeepsPlaces = kQInRegisters;
+using Queries = QueryRows<config::kHeadDimQk, kRowBlocks, kQInRegisters>;
 
-/// What a block works on, and where it lies in memory.
-struct Tile {
+/// The rows of a share, which are queries and heads, and where they lie in memory.
+struct Rows {
   i32 batch;
   i32 kv_head;
-  i32 row_tile;
-  i32 split;
-  i32 head_begin;  // query head of row 0
-  i32 rows;        // ≤ kDecodeRows
+  i32 begin;  // row of the sequence
+  i32 count;  // ≤ kTileM
+  i32 len_q;
 
-  KILN_DEVICE Tile(const DecodeParams& p, u32 block) {
-    const DecodeTile tile = decode_schedule(p.batch, p.heads_q, p.heads_kv, p.splits).tile_of(block);
-    batch = tile.batch;
-    kv_head = tile.kv_head;
-    row_tile = tile.row_tile;
-    split = tile.split;
-    head_begin = kv_head * p.group + row_tile * kDecodeRows;
-    rows = min(kDecodeRows, p.group - row_tile * kDecodeRows);
+  Rows() = default;
+  KILN_DEVICE Rows(const AttentionParams& p, const DecodeShare& share, i32 head)
+      : batch(share.sequence.batch),
+        kv_head(head),
+        begin(share.row_tile * config::kTileM),
+        count(min(config::kTileM, share.sequence.len_q * p.group - begin)),
+        len_q(share.sequence.len_q) {}
+
+  KILN_DEVICE i32 query(const AttentionParams& p, i32 row) const { return query_of_row(p.heads, begin + row); }
+  KILN_DEVICE i32 head(const AttentionParams& p, i32 row) const {
+    return kv_head * p.group + begin + row - query(p, row) * p.group;
   }
+  /// Rows behind the last one stand in for it, so that nothing outside the tensors is read for them.
+  KILN_DEVICE i32 existing(i32 row) const { return min(row, count - 1); }
 
-  KILN_DEVICE const Element::Storage* q(const DecodeParams& p) const {
-    return static_cast<const Element::Storage*>(p.q) + batch * p.q_strides.batch + head_begin * p.q_strides.head;
+  KILN_DEVICE i64 offset(const AttentionParams& p, const Strides& strides, i32 row) const {
+    const SequenceRows queries{p.cu_seqlens_q, nullptr, 0};
+    return queries.begin(batch, strides) + query(p, row) * strides.row + head(p, row) * strides.head;
   }
-
-  KILN_DEVICE KeyRange keys(const DecodeParams& p) const {
-    const i32 length = p.lengths == nullptr ? p.max_len_k : p.lengths[batch];
-    return decode_keys(length, p.max_len_k, config::kSlidingWindow, p.window_left);
+  KILN_DEVICE i64 lse_offset(const AttentionParams& p, i32 row) const {
+    const bool packed = p.cu_seqlens_q != nullptr;
+    const i64 first = packed ? p.cu_seqlens_q[batch] : i64{batch} * p.heads_q * p.len_q;
+    return first + head(p, row) * i64{packed ? p.total_q : p.len_q} + query(p, row);
   }
 };
 
-/// The way of one warp through its keys of the block's share of tiles.
-class Consumer {
- public:
-  KILN_DEVICE Consumer(const DecodeParams& p, const Tile& tile, Smem& smem, KeyRange keys, TileSpan share, u32 thread)
-      : p_(p),
-        smem_(smem),
-        keys_(keys),
-        share_(share),
-        warp_key_(static_cast<i32>(thread / kWarpSize) * kWarpKeys),
-        lane_(thread % kWarpSize),
-        next_(share.begin),
-        k_(static_cast<const Element::Storage*>(p.k) + tile.batch * p.k_strides.batch +
-           tile.kv_head * p.k_strides.head),
-        v_(static_cast<const Element::Storage*>(p.v) + tile.batch * p.v_strides.batch +
-           tile.kv_head * p.v_strides.head) {}
+/// The keys of a share, as copies need them.
+struct Keys {
+  const Element::Storage* k;  // key 0 of the sequence, or of page 0
+  const Element::Storage* v;
+  const i32* pages;  // of the sequence
+  i32 padding;       // in front of key 0, with pages
+  i32 len;
+  TileRange tiles;
 
-  /// Copies this warp's keys of the next tile of the share: one commit group, empty at the end.
-  KILN_DEVICE void start_next_copy() {
-    if (next_ < share_.end) {
-      const i32 first_key = next_ * config::kTileN + warp_key_;
-      const i32 valid = keys_.end - first_key;
-      // A warp whose keys all lie beyond the end must not form their address.
-      const i64 row = valid > 0 ? first_key : 0;
-      TileCopy<kWarpKeys, config::kHeadDimQk, kWarpSize>::load(k_address(copy_stage_), k_ + row * p_.k_strides.row,
-                                                               p_.k_strides.row, valid, lane_);
-      TileCopy<kWarpKeys, config::kHeadDimV, kWarpSize>::load(v_address(copy_stage_), v_ + row * p_.v_strides.row,
-                                                              p_.v_strides.row, valid, lane_);
+  Keys() = default;
+  KILN_DEVICE Keys(const DecodeParams& p, const DecodeShare& share, const Rows& rows)
+      : k(static_cast<const Element::Storage*>(p.k) + rows.kv_head * p.k_strides.head),
+        v(static_cast<const Element::Storage*>(p.v) + rows.kv_head * p.v_strides.head),
+        pages(p.page_table),
+        padding(0),
+        len(share.sequence.len_k),
+        tiles(share.tiles) {
+    i64 row = rows.batch;
+    if (p.simple_cache == 0) {
+      row = max(cache_row_of(p.cache, rows.batch), 0);
+      padding = left_padding_of(p.cache, rows.batch);
     }
-    ptx::cp_async_commit_group();
-    ++next_;
-    copy_stage_ = following(copy_stage_);
+    if constexpr (config::kPaged) {
+      pages += p.cache.page_indptr != nullptr ? p.cache.page_indptr[rows.batch] : row * p.page_table_stride;
+    } else {
+      k += row * p.k_strides.batch + padding * p.k_strides.row;
+      v += row * p.v_strides.batch + padding * p.v_strides.row;
+    }
+    if (share.sequence.row_tiles > 1) {  // rows of this tile may see less than the sequence's
+      const TileRange seen =
+          tile_range(share.sequence.band, rows.query(p, 0), rows.query(p, rows.count - 1), config::kTileN);
+      tiles = {max(tiles.begin, seen.begin), min(tiles.end, seen.end)};
+    }
+  }
+};
+
+/// What is known of a share while its keys arrive.
+struct alignas(kDecodeWorkBytes / 2) Work {
+  DecodeParts parts;
+  Rows rows;
+  TileRange tiles;
+  Band band;
+  KeyRange seen_by_all;  // keys that every row sees
+
+  KILN_DEVICE Work(const DecodeParams& p, const DecodeShare& share, const DecodeParts& given, const Rows& its_rows,
+                   TileRange its_tiles)
+      : parts(given), rows(its_rows), tiles(its_tiles), band(share.sequence.band) {
+    seen_by_all = band.of_all_rows(rows.query(p, 0), rows.query(p, rows.count - 1));
+  }
+};
+static_assert(sizeof(Work) == kDecodeWorkBytes);
+
+/// K and V of a tile.
+struct Place {
+  Element::Storage k[config::kTileN * kPaddedDimQk];
+  Element::Storage v[config::kTileN * kPaddedDimV];
+};
+static_assert(sizeof(Place) == kPlaces.place);
+
+struct alignas(kSmemAlignment) Smem : PageSlots<config::kPaged, config::kWarps, kCopyKeys> {
+  unsigned char places[kPlaces.bytes()];
+  Element::Storage q[kDecodeQueries][config::kTileM * kPaddedDimQk];
+  float m[kWarpGrid.keys][config::kTileM];
+  float l[kWarpGrid.keys][config::kTileM];
+  alignas(Work) unsigned char works[kDecodeWorks][kDecodeWorkBytes];
+
+  KILN_DEVICE Place& place(i32 stage) { return reinterpret_cast<Place*>(places)[stage]; }
+  /// O of the warps along the keys, while the place `free` holds nothing.
+  KILN_DEVICE unsigned char* output(i32 free) {
+    return places + (kPlaces.output_has_own() ? config::kStages : free) * kPlaces.place;
+  }
+  KILN_DEVICE Work& work(i32 index) { return *reinterpret_cast<Work*>(works[index % kDecodeWorks]); }
+};
+static_assert(sizeof(Smem) == config::kSmemBytes);
+static_assert(sizeof(Smem) == decode_smem_bytes(config::kDType, config::kHeadDimQk, config::kHeadDimV, config::kTileM,
+                                                config::kTileN, config::kStages, config::kWarps, config::kPaged));
+
+/// Whether copies of the next share begin under the arithmetic of the one at hand.
+inline constexpr bool kLooksAhead = config::kCapability >= 80;  // else copies are done at once
+
+using QueryCopy = TileCopy<config::kTileM, config::kHeadDimQk, kThreads>;
+
+KILN_DEVICE i32 following(i32 stage) { return stage + 1 == config::kStages ? 0 : stage + 1; }
+KILN_DEVICE i32 preceding(i32 stage) { return stage == 0 ? config::kStages - 1 : stage - 1; }
+
+/// The copies of one warp, from share to share: no further than the one after that at hand, which is the one queued.
+class Producer {
+ public:
+  KILN_DEVICE Producer(const DecodeParams& p, Smem& smem, u32 thread) : p_(p), smem_(smem), thread_(thread) {}
+
+  /// What to copy next.
+  KILN_DEVICE void queue(const Keys& keys, const Rows& rows) {
+    if constexpr (kLooksAhead) {
+      queued_keys_ = keys;
+      queued_rows_ = rows;
+      is_queued_ = true;
+    } else {
+      enter(keys);
+      copy_queries(rows);
+    }
   }
 
-  KILN_DEVICE void run(const Queries& q, Softmax& softmax, Output& o) {
+  /// Copies this warp's keys of the next tile, with the first of a share its part of Q: one commit group, empty if
+  /// there is none.
+  KILN_DEVICE void start_next() {
+    if (kLooksAhead && keys_.tiles.begin >= keys_.tiles.end && is_queued_) {
+      enter(queued_keys_);
+      is_queued_ = false;
+      is_new_ = true;
+    }
+    if (keys_.tiles.begin < keys_.tiles.end) {
+      copy(smem_);
+      if (kLooksAhead && is_new_) copy_queries(queued_rows_);
+      is_new_ = false;
+      ++keys_.tiles.begin;
+      stage_ = following(stage_);
+      look_up_pages();
+    } else {
+      ++missing_;
+    }
+    ptx::cp_async_commit_group();
+  }
+
+  /// Copies that could not be started when they should have been.
+  KILN_DEVICE void catch_up() {
+    i32 left = missing_;
+    missing_ = 0;
+#pragma unroll 1
+    for (; left > 0; --left) start_next();
+  }
+
+ private:
+  KILN_DEVICE u32 thread() const { return kKeepsPlaces ? thread_ : ptx::mov_tid_x(); }
+  KILN_DEVICE i32 warp() const { return static_cast<i32>(thread() / kWarpSize); }
+  KILN_DEVICE u32 lane() const { return thread() % kWarpSize; }
+
+  KILN_DEVICE void enter(const Keys& keys) {
+    keys_ = keys;
+    which_q_ ^= 1;
+    look_up_pages();
+  }
+
+  KILN_DEVICE void copy_queries(const Rows& rows) {
+    const auto* const q = static_cast<const Element::Storage*>(p_.q);
+    QueryCopy::load_rows(ptx::cvta_to_shared(smem_.q[which_q_]), rows.count, thread(),
+                         [&](i32 row) { return q + rows.offset(p_, p_.q_strides, row); });
+  }
+
+  /// Shared is Smem, which has slots only with pages: hence a template.
+  template <class Shared>
+  KILN_DEVICE void copy(Shared& smem) {
+    using KeyCopy = TileCopy<kCopyKeys, config::kHeadDimQk, kWarpSize>;
+    using ValueCopy = TileCopy<kCopyKeys, config::kHeadDimV, kWarpSize>;
+    const i32 warp = this->warp();
+    const u32 lane = this->lane();
+    const u32 k = ptx::cvta_to_shared(smem.place(stage_).k + warp * kCopyKeys * kPaddedDimQk);
+    const u32 v = ptx::cvta_to_shared(smem.place(stage_).v + warp * kCopyKeys * kPaddedDimV);
+    const i32 first = keys_.tiles.begin * config::kTileN + warp * kCopyKeys;
+    const i32 valid = keys_.len - first;
+    if constexpr (config::kPaged) {
+      auto& slot = smem.slot(static_cast<u32>(warp));
+      __syncwarp();  // the last copy has read its rows
+#pragma unroll
+      for (i32 i = 0; i < kLookUps; ++i) {
+        const i32 row = static_cast<i32>(lane) + i * static_cast<i32>(kWarpSize);
+        if (row < min(valid, kCopyKeys)) slot.put(p_, row, keys_.padding + first + row, page_[i]);
+      }
+      __syncwarp();
+      KeyCopy::load_rows(k, valid, lane, [&](i32 row) { return keys_.k + slot.k[row]; });
+      ValueCopy::load_rows(v, valid, lane, [&](i32 row) { return keys_.v + slot.v[row]; });
+    } else {
+      // A warp whose keys all lie beyond the end must not form their address.
+      const i64 row = valid > 0 ? first : 0;
+      KeyCopy::load(k, keys_.k + row * p_.k_strides.row, p_.k_strides.row, valid, lane);
+      ValueCopy::load(v, keys_.v + row * p_.v_strides.row, p_.v_strides.row, valid, lane);
+    }
+  }
+
+  /// Reads the pages of the keys that the next copy is of, early enough for it not to wait.
+  KILN_DEVICE void look_up_pages() {
+    if constexpr (config::kPaged) {
+      const i32 first = keys_.tiles.begin * config::kTileN + warp() * kCopyKeys;
+      const u32 lane = this->lane();
+#pragma unroll
+      for (i32 i = 0; i < kLookUps; ++i) {
+        const i32 row = static_cast<i32>(lane) + i * static_cast<i32>(kWarpSize);
+        const i32 key = first + row;
+        if (keys_.tiles.begin < keys_.tiles.end && row < kCopyKeys && key < keys_.len) {
+          page_[i] = keys_.pages[PagedRows<kCopyKeys>::page_of(p_, keys_.padding + key)];
+        }
+      }
+    }
+  }
+
+  static constexpr i32 kLookUps = ceil_div(kCopyKeys, static_cast<i32>(kWarpSize));
+
+  const DecodeParams& p_;
+  Smem& smem_;
+  u32 thread_;
+  i32 missing_ = config::kStages - 1;  // copies to be caught up with
+  i32 stage_ = 0;                      // of the next tile
+  i32 which_q_ = 1;                    // place of Q
+  bool is_new_ = false;                // Q is to be copied
+  Keys keys_{};                        // of which tiles.begin is copied next
+  bool is_queued_ = false;
+  Keys queued_keys_{};
+  Rows queued_rows_{};
+  i32 page_[config::kPaged ? kLookUps : 1];
+};
+
+/// The way of one warp through the tiles of a share.
+class Consumer {
+ public:
+  KILN_DEVICE Consumer(const DecodeParams& p, const Work& work, Smem& smem, u32 thread)
+      : p_(p),
+        work_(work),
+        rows_(work.rows),
+        smem_(smem),
+        warp_(static_cast<i32>(thread / kWarpSize)),
+        lane_(thread % kWarpSize) {}
+
+  KILN_DEVICE i32 warp_row() const { return warp_ % kWarpGrid.rows * kWarpRows; }
+  KILN_DEVICE i32 key_warp() const { return warp_ / kWarpGrid.rows; }
+
+  KILN_DEVICE void run(Producer& producer, i32& stage, const Queries& q, Softmax& softmax, float scale, Output& o) {
     const LdmatrixLane k_lane = ldmatrix_chunks_first(lane_);
     const LdmatrixLane v_lane = ldmatrix_rows_first(lane_);
-    i32 stage = 0;
+    const i32 tiles_end = work_.tiles.end;
 #pragma unroll 1
-    for (i32 t = share_.begin; t < share_.end; ++t) {
+    for (i32 t = work_.tiles.begin; t < tiles_end; ++t) {
       ptx::cp_async_wait_group<config::kStages - 2>();
-      __syncwarp();
-      start_next_copy();
+      if constexpr (kWarpGrid.rows == 1) {
+        __syncwarp();
+      } else {
+        __syncthreads();
+      }
+      producer.start_next();
+      const i32 first_key = t * config::kTileN + key_warp() * kWarpKeys;
+      const Place& place = smem_.place(stage);
       Scores s;
-      multiply_qk(s, q, BlockAddresses<kChunksQk>(k_address(stage), k_lane));
-      // Memory bounds this loop, not arithmetic: every tile is masked, which keeps the code short.
-      apply_mask<config::kSlidingWindow>(s, lane_, t * config::kTileN + warp_key_, [&](i32, i32) { return keys_; });
+      multiply_qk(
+          s, q,
+          BlockAddresses<kChunksQk>(ptx::cvta_to_shared(place.k + key_warp() * kWarpKeys * kPaddedDimQk), k_lane));
+      if constexpr (kScores.changes_scores()) {
+        change_scores<kScores>(s, p_, scale, lane_, first_key, work_.band.len_k,
+                               [&](i32 b, i32 r) { return score_row(row_of(b, r)); });
+      }
+      if (first_key < work_.seen_by_all.begin || first_key + kWarpKeys > work_.seen_by_all.end) {
+        apply_mask<true>(s, lane_, first_key,
+                         [&](i32 b, i32 r) { return work_.band.limits_of_row(rows_.query(p_, row_of(b, r))); });
+      }
+      if (p_.tree.words != nullptr && first_key + kWarpKeys > work_.band.len_k - rows_.len_q)
+        hide_other_branches(s, first_key);
       softmax.update(s, o);
-      multiply_pv(o, s, BlockAddresses<kChunksV>(v_address(stage), v_lane));
+      multiply_pv(
+          o, s, BlockAddresses<kChunksV>(ptx::cvta_to_shared(place.v + key_warp() * kWarpKeys * kPaddedDimV), v_lane));
       stage = following(stage);
     }
     softmax.finish();
   }
 
- private:
-  KILN_DEVICE static i32 following(i32 stage) { return stage + 1 == config::kStages ? 0 : stage + 1; }
-  KILN_DEVICE u32 k_address(i32 stage) const {
-    return ptx::cvta_to_shared(smem_.kv.k[stage] + warp_key_ * kPaddedDimQk);
+  /// Lays the warp's state where all threads can read it.
+  KILN_DEVICE void publish(const Softmax& softmax, const Output& o, unsigned char* output) const {
+#pragma unroll
+    for (i32 b = 0; b < kRowBlocks; ++b) {
+#pragma unroll
+      for (i32 r = 0; r < kRowsPerLane; ++r) {
+        const i32 row = row_of(b, r);
+        if (row >= rows_.count) continue;
+        if (lane_ % kQuad == 0) {
+          smem_.m[key_warp()][row] = softmax.m[b][r];
+          smem_.l[key_warp()][row] = softmax.l[b][r];
+        }
+        lay_floats(output + key_warp() * config::kTileM * OutputTile::kRowBytes, row, o[b], r, lane_);
+      }
+    }
   }
-  KILN_DEVICE u32 v_address(i32 stage) const {
-    return ptx::cvta_to_shared(smem_.kv.v[stage] + warp_key_ * kPaddedDimV);
+
+ private:
+  /// Row in the tile of the lane's row r of block b.
+  KILN_DEVICE i32 row_of(i32 b, i32 r) const {
+    return warp_row() + b * kMmaM + accumulator_coordinate(lane_, r * kRowsPerLane).row;
+  }
+
+  KILN_DEVICE ScoreRow score_row(i32 row) const {
+    const i32 existing = rows_.existing(row);
+    return make_score_row<kScores>(p_, rows_.batch, rows_.head(p_, existing), rows_.query(p_, existing),
+                                   decode_shift(p_, rows_.len_q, work_.band.len_k));
+  }
+
+  /// Hides the new tokens that a row's query does not descend from.
+  KILN_DEVICE void hide_other_branches(Scores& s, i32 first_key) const {
+#pragma unroll
+    for (i32 b = 0; b < kRowBlocks; ++b) {
+#pragma unroll
+      for (i32 r = 0; r < kRowsPerLane; ++r) {
+        const i32 query = rows_.query(p_, rows_.existing(row_of(b, r)));
+        const u32* words = p_.tree.words + rows_.batch * p_.tree.batch_stride + query * p_.tree.row_stride;
+        const i32 first_token = first_key - (work_.band.len_k - rows_.len_q) + accumulator_coordinate(lane_, 0).column;
+#pragma unroll
+        for (i32 n = 0; n < kScoreBlocks; ++n) {
+#pragma unroll
+          for (i32 i = 0; i < kRowsPerLane; ++i) {
+            const i32 token = first_token + n * kMmaN + i;
+            if (token < 0 || token >= rows_.len_q) continue;
+            if ((words[token / 32] >> (token % 32) & 1) == 0) s[b][n][kRowsPerLane * r + i] = kMinusInf;
+          }
+        }
+      }
+    }
   }
 
   const DecodeParams& p_;
+  const Work& work_;
+  const Rows& rows_;
   Smem& smem_;
-  KeyRange keys_;
-  TileSpan share_;
-  i32 warp_key_;
+  i32 warp_;
   u32 lane_;
-  i32 next_;
-  i32 copy_stage_ = 0;
-  const Element::Storage* k_;
-  const Element::Storage* v_;
 };
 
 inline constexpr i32 kVector = 4;  // fp32 columns that a thread merges at a time
 struct alignas(kVector * sizeof(float)) Vector {
   float x[kVector];
 };
+static_assert(sizeof(Vector) == kChunkBytes);
 struct alignas(kVector* Element::kBytes) PackedVector {
   u32 pairs[kVector / 2];
 };
 
-/// A piece of one row of O, and the row's LSE in base 2 (−inf: no key, O is 0).
+/// A piece of one row of O, and the sum of the row's weights, both times 2^−top.
 struct Piece {
   Vector o;
-  float lse;
+  float weight;
+  float top;
 };
-
-/// o / weight and its LSE, where o and weight are sums of terms times 2^−top.
-KILN_DEVICE Piece normalised(Vector o, float weight, float top) {
-  const float inverse = weight == 0.0f ? 0.0f : ptx::rcp_approx_ftz_f32(weight);
-#pragma unroll
-  for (i32 i = 0; i < kVector; ++i) o.x[i] *= inverse;
-  return {o, weight == 0.0f ? kMinusInf : top + ptx::lg2_approx_ftz_f32(weight)};
-}
 
 KILN_DEVICE void add_scaled(Vector& sum, const Vector& x, float weight) {
 #pragma unroll
   for (i32 i = 0; i < kVector; ++i) sum.x[i] += weight * x.x[i];
 }
 
-/// Lays a warp's state where all threads can read it.
-KILN_DEVICE void publish(Smem& smem, const Softmax& softmax, const Output& o, u32 thread) {
-  const u32 warp = thread / kWarpSize;
-  const u32 lane = thread % kWarpSize;
-#pragma unroll
-  for (i32 r = 0; r < kRowsPerLane; ++r) {
-    const Coordinate at = accumulator_coordinate(lane, r * kRowsPerLane);
-    if (lane % kQuad == 0) {
-      smem.state.m[warp][at.row] = softmax.m[0][r];
-      smem.state.l[warp][at.row] = softmax.l[0][r];
-    }
-#pragma unroll
-    for (i32 n = 0; n < kOutputBlocks; ++n) {
-      float* to = &smem.state.o[warp][at.row][n * kMmaN + at.column];
-      to[0] = o[0][n][r * kRowsPerLane];
-      to[1] = o[0][n][r * kRowsPerLane + 1];
-    }
-  }
-}
-
-/// Columns column … column + 3 of a row, over all warps of the block.
-KILN_DEVICE Piece merge_warps(const Smem& smem, i32 row, i32 column, float scale) {
+/// Columns column … column + 3 of a row, over all warps along the keys, whose O is in `output`.
+KILN_DEVICE Piece merge_warps(const Smem& smem, const unsigned char* output, i32 row, i32 column, float scale) {
   float top = kBeforeKeys;
 #pragma unroll
-  for (i32 w = 0; w < config::kWarps; ++w) top = max(top, smem.state.m[w][row]);
-  Vector o{};
-  float weight = 0;
+  for (i32 w = 0; w < kWarpGrid.keys; ++w) top = max(top, smem.m[w][row]);
+  Piece piece{};
 #pragma unroll
-  for (i32 w = 0; w < config::kWarps; ++w) {
-    const float factor = ptx::ex2_approx_ftz_f32((smem.state.m[w][row] - top) * scale);
-    weight += factor * smem.state.l[w][row];
-    add_scaled(o, *reinterpret_cast<const Vector*>(&smem.state.o[w][row][column]), factor);
+  for (i32 w = 0; w < kWarpGrid.keys; ++w) {
+    const float factor = ptx::ex2_approx_ftz_f32((smem.m[w][row] - top) * scale);
+    piece.weight += factor * smem.l[w][row];
+    const i32 at = w * config::kTileM * OutputTile::kRowBytes + OutputTile::offset(row, column / kVector);
+    add_scaled(piece.o, *reinterpret_cast<const Vector*>(output + at), factor);
   }
-  return normalised(o, weight, top * scale);
+  piece.top = fmaxf(top * scale, kBeforeKeys);
+  return piece;
 }
 
-/// The same over the partial results of `working` splits of one head, in their order.
-KILN_DEVICE Piece merge_splits(const float* lse, const float* o, i32 column, i32 working) {
-  float top = kMinusInf;
-  for (i32 s = 0; s < working; ++s) top = max(top, lse[s]);
-  const float origin = top == kMinusInf ? 0.0f : top;
-  Vector sum{};
-  float weight = 0;
-#pragma unroll 4
-  for (i32 s = 0; s < working; ++s) {
-    const float factor = ptx::ex2_approx_ftz_f32(lse[s] - origin);
-    weight += factor;
-    add_scaled(sum, *reinterpret_cast<const Vector*>(o + s * config::kHeadDimV + column), factor);
+/// Row of the partial results where row `row` of the tile lies, of a part of a row tile.
+KILN_DEVICE i32 partial_row(const DecodeParams& p, const Rows& rows, i32 place, i32 row) {
+  return (place * p.heads_kv + rows.kv_head) * config::kTileM + row;
+}
+
+/// Top and weight of a row of a part.
+struct alignas(2 * sizeof(float)) PartState {
+  float top;
+  float weight;
+};
+
+/// Columns column … column + 3 of a row, over all its parts in their order.
+KILN_DEVICE Piece merge_parts(const DecodeParams& p, const Rows& rows, const DecodeParts& parts, i32 row, i32 column) {
+  constexpr i32 kAtOnce = 8;  // loads under way together
+  const auto* const states = reinterpret_cast<const PartState*>(p.partial_state);
+  const float* const columns = p.partial_o + column;
+  Piece sum{.o = {}, .weight = 0, .top = kBeforeKeys};
+#pragma unroll 1
+  for (i32 first = 0; first < parts.count; first += kAtOnce) {
+    Vector o[kAtOnce];
+    PartState state[kAtOnce];
+#pragma unroll
+    for (i32 i = 0; i < kAtOnce; ++i) {
+      const i32 at = partial_row(p, rows, parts.place(min(first + i, parts.count - 1)), row);
+      state[i] = states[at];
+      o[i] = *reinterpret_cast<const Vector*>(columns + i64{at} * config::kHeadDimV);
+    }
+    float top = sum.top;
+#pragma unroll
+    for (i32 i = 0; i < kAtOnce; ++i) top = max(top, state[i].top);
+    const float correction = ptx::ex2_approx_ftz_f32(sum.top - top);
+    sum.top = top;
+    sum.weight *= correction;
+#pragma unroll
+    for (float& x : sum.o.x) x *= correction;
+#pragma unroll
+    for (i32 i = 0; i < kAtOnce; ++i) {
+      const float factor = first + i < parts.count ? ptx::ex2_approx_ftz_f32(state[i].top - top) : 0.0f;
+      sum.weight += factor * state[i].weight;
+      add_scaled(sum.o, o[i], factor);
+    }
   }
-  return normalised(sum, weight, origin);
+  return sum;
 }
 
 /// Calls f(row, column) for every piece of the tile's rows, shared out over the threads.
@@ -266,32 +523,67 @@ KILN_DEVICE void for_pieces(i32 rows, u32 thread, F f) {
   }
 }
 
-KILN_DEVICE void write_result(const DecodeParams& p, const Tile& tile, i32 row, i32 column, const Piece& piece) {
-  const i32 head = tile.head_begin + row;
-  Element::Storage* o =
-      static_cast<Element::Storage*>(p.o) + tile.batch * p.o_strides.batch + head * p.o_strides.head + column;
-  const float(&x)[kVector] = piece.o.x;
-  *reinterpret_cast<PackedVector*>(o) = {Element::pack(x[0], x[1]), Element::pack(x[2], x[3])};
-  if (p.lse != nullptr && column == 0) p.lse[i64{tile.batch} * p.heads_q + head] = piece.lse * kLn2;
+/// A sink is a key with a value of 0.
+KILN_DEVICE void add_sink(Piece& piece, float sink_log2) {
+  const float top = fmaxf(piece.top, sink_log2);
+  const float correction = ptx::ex2_approx_ftz_f32(piece.top - top);
+  piece.weight = piece.weight * correction + ptx::ex2_approx_ftz_f32(sink_log2 - top);
+  piece.top = top;
+#pragma unroll
+  for (float& x : piece.o.x) x *= correction;
 }
 
-/// Index of (sequence, head of row, split 0) among the partial results.
-KILN_DEVICE i64 partial_index(const DecodeParams& p, const Tile& tile, i32 row) {
-  return (i64{tile.batch} * p.heads_q + tile.head_begin + row) * p.splits;
+KILN_DEVICE void write_result(const AttentionParams& p, const Rows& rows, i32 row, i32 column, Piece piece) {
+  if (p.sinks != nullptr) add_sink(piece, p.sinks[rows.head(p, row)] * kLog2E);
+  const bool empty = piece.weight == 0.0f;
+  const float inverse = empty ? 0.0f : ptx::rcp_approx_ftz_f32(piece.weight);
+  float(&x)[kVector] = piece.o.x;
+#pragma unroll
+  for (float& element : x) element *= inverse;
+  const i64 o = rows.offset(p, p.o_strides, row) + column;
+  if constexpr (kFloatOutput) {
+    *reinterpret_cast<Vector*>(static_cast<float*>(p.o) + o) = piece.o;
+  } else {
+    *reinterpret_cast<PackedVector*>(static_cast<Element::Storage*>(p.o) + o) = {Element::pack(x[0], x[1]),
+                                                                                 Element::pack(x[2], x[3])};
+  }
+  if (p.lse != nullptr && column == 0) {
+    const float lse = empty ? kMinusInf : piece.top + ptx::lg2_approx_ftz_f32(piece.weight);
+    p.lse[rows.lse_offset(p, row)] = lse * p.lse_unit;
+  }
 }
 
-/// True in all threads of the last block of this (sequence, KV head, row tile) to come here; it then
-/// sees what the others wrote before.
-KILN_DEVICE bool arrive_last(const DecodeParams& p, const Tile& tile, i32 working, u32 thread) {
-  const i32 row_tiles = ceil_div(p.group, kDecodeRows);
-  i32* counter = p.counters + (i64{tile.batch} * p.heads_kv + tile.kv_head) * row_tiles + tile.row_tile;
+/// True in all threads of the last block of a row tile to come here; it then sees what the others wrote before.
+KILN_DEVICE bool arrive_last(const DecodeParams& p, const Rows& rows, const DecodeParts& parts, u32 thread) {
+  i32* counter = p.counters + i64{parts.counter} * p.heads_kv + rows.kv_head;
   __syncthreads();  // all threads' partial results come before thread 0's release
   bool last = false;
   if (thread == 0) {
-    last = ptx::atom_add_acq_rel_gpu(counter, 1) == working - 1;
+    last = ptx::atom_add_acq_rel_gpu(counter, 1) == parts.count - 1;
     if (last) *counter = 0;
   }
   return __syncthreads_or(last) != 0;
+}
+
+/// Writes what the warps have found, or leaves it for the last block of the row tile, which merges all.
+KILN_DEVICE void finish_share(const DecodeParams& p, const Work& work, const Smem& smem, const unsigned char* output,
+                              float scale, u32 thread) {
+  const Rows& rows = work.rows;
+  const DecodeParts parts = work.parts;
+  for_pieces(rows.count, thread, [&](i32 row, i32 column) {
+    const Piece piece = merge_warps(smem, output, row, column, scale);
+    if (parts.count == 1) {
+      write_result(p, rows, row, column, piece);
+      return;
+    }
+    const i32 at = partial_row(p, rows, parts.place(parts.part), row);
+    *reinterpret_cast<Vector*>(p.partial_o + i64{at} * config::kHeadDimV + column) = piece.o;
+    if (column == 0) reinterpret_cast<PartState*>(p.partial_state)[at] = {piece.top, piece.weight};
+  });
+  if (parts.count == 1 || !arrive_last(p, rows, parts, thread)) return;
+  for_pieces(rows.count, thread, [&](i32 row, i32 column) {
+    write_result(p, rows, row, column, merge_parts(p, rows, parts, row, column));
+  });
 }
 
 }  // namespace kiln::device
@@ -300,50 +592,53 @@ extern "C" __global__ void __launch_bounds__(kiln::device::kThreads, kiln::confi
     kiln_decode(const __grid_constant__ kiln::device::DecodeParams p) {
   using namespace kiln::device;
   namespace config = kiln::config;
-  alignas(128) extern __shared__ unsigned char smem_bytes[];
+  alignas(kSmemAlignment) extern __shared__ unsigned char smem_bytes[];
   Smem& smem = *reinterpret_cast<Smem*>(smem_bytes);
   const u32 thread = threadIdx.x;
-  const Tile tile(p, blockIdx.x);
-  const KeyRange keys = tile.keys(p);
-  const SplitPlan plan = plan_splits(keys, config::kTileN, p.splits);
-  if (tile.split >= plan.working) return;
-
-  // Q, a group of its own, is on its way before the first keys.
-  using QueryCopy = TileCopy<kDecodeRows, config::kHeadDimQk, kThreads>;
-  QueryCopy::load(ptx::cvta_to_shared(smem.q), tile.q(p), p.q_strides.head, tile.rows, thread);
-  ptx::cp_async_commit_group();
-  Consumer consumer(p, tile, smem, keys, plan.share(tile.split), thread);
-#pragma unroll
-  for (i32 ahead = 0; ahead < config::kStages - 1; ++ahead) consumer.start_next_copy();
-  ptx::cp_async_wait_group<config::kStages - 1>();
+  const i32 kv_head = static_cast<i32>(blockIdx.x);
+  const i32 group = static_cast<i32>(blockIdx.y + blockIdx.z * gridDim.y);
+  if (group >= p.split.groups) return;
+  Walk walk(p, group, thread % kWarpSize);
+  Producer producer(p, smem, thread);
   const ScoreScale scale(p.scale_log2);
-  if (scale.negate_q) QueryCopy::negate(smem.q, thread);
-  __syncthreads();
+  const float softmax_scale = kScores.scales_scores() ? 1.0f : scale.magnitude;
+  i32 stage = 0;
+  bool is_work = false;  // whether there is a share at hand
+  // If copies look ahead, share −1 is none: the first one's copies are begun.
+#pragma unroll 1
+  for (i32 current = kLooksAhead ? -1 : 0;; ++current) {
+    DecodeShare share;
+    const bool is_next = walk.next(share);
+    if (is_next) {
+      const Rows rows(p, share, kv_head);
+      const Keys keys(p, share, rows);
+      producer.queue(keys, rows);
+      producer.catch_up();
+      const Work work(p, share, walk.parts_of(share), rows, keys.tiles);
+      if (thread == 0) smem.work(kLooksAhead ? current + 1 : current) = work;
+    } else if (!is_work) {
+      return;
+    }
+    if constexpr (!kLooksAhead) is_work = is_next;
+    if (is_work) {
+      ptx::cp_async_wait_group<config::kStages - 2>();
+      Element::Storage* const q_rows = smem.q[current % kDecodeQueries];
+      if (scale.negate_q) QueryCopy::negate(q_rows, thread);
+      __syncthreads();  // Q and the share are there, and the share before is merged
 
-  const Queries q(ptx::cvta_to_shared(smem.q), thread % kWarpSize);
-  Softmax softmax(scale.magnitude);
-  Output o{};
-  consumer.run(q, softmax, o);
+      const Work& work = smem.work(current);
+      Consumer consumer(p, work, smem, thread);
+      const Queries q(ptx::cvta_to_shared(q_rows + consumer.warp_row() * kPaddedDimQk), thread % kWarpSize);
+      Softmax softmax(softmax_scale);
+      Output o{};
+      consumer.run(producer, stage, q, softmax, scale.magnitude, o);
 
-  __syncthreads();  // every warp has read its last keys
-  publish(smem, softmax, o, thread);
-  __syncthreads();
-  if (plan.working == 1) {
-    for_pieces(tile.rows, thread, [&](i32 row, i32 column) {
-      write_result(p, tile, row, column, merge_warps(smem, row, column, scale.magnitude));
-    });
-    return;
+      __syncthreads();  // every warp has read its last keys
+      unsigned char* const output = smem.output(preceding(stage));
+      consumer.publish(softmax, o, output);
+      __syncthreads();
+      finish_share(p, work, smem, output, softmax_scale, thread);
+    }
+    is_work = is_next;
   }
-  for_pieces(tile.rows, thread, [&](i32 row, i32 column) {
-    const Piece piece = merge_warps(smem, row, column, scale.magnitude);
-    const i64 state = partial_index(p, tile, row) + tile.split;
-    *reinterpret_cast<Vector*>(p.partial_o + state * config::kHeadDimV + column) = piece.o;
-    if (column == 0) p.partial_lse[state] = piece.lse;
-  });
-  if (!arrive_last(p, tile, plan.working, thread)) return;
-  for_pieces(tile.rows, thread, [&](i32 row, i32 column) {
-    const i64 state = partial_index(p, tile, row);
-    write_result(p, tile, row, column,
-                 merge_splits(p.partial_lse + state, p.partial_o + state * config::kHeadDimV, column, plan.working));
-  });
 }

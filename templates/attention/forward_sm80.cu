@@ -22,9 +22,9 @@
 //   step t:  wait for K[t] → __syncthreads → start the copy of V[t] → S = Q K[t]ᵀ
 //            → wait for V[t] → __syncthreads → start the copy of K[t + 1] → softmax → O += P V[t]
 //
-// Q keeps its place to the end, where each warp lays its
-// rows of O over it to write them out in whole sectors. With pages, where the rows of a tile lie is
-// looked up at the end of the step before the one that copies it, and passes through the same barrier.
+// Q keeps its place to the end, where each warp lays its rows of O over it to write them out in whole
+// sectors. With pages, where the rows of a tile lie is looked up at the end of the step before the one
+// that copies it, and passes through the same barrier.
 #include "default_config.cuh"
 #include "device/base.cuh"
 #include "device/element.cuh"
@@ -49,8 +49,7 @@ inline constexpr i32 kWarpRows = config::kTileM / config::kWarps;
 inline constexpr i32 kRowBlocks = kWarpRows / kMmaM;
 inline constexpr i32 kScoreBlocks = config::kTileN / kMmaN;
 inline constexpr i32 kOutputBlocks = config::kHeadDimV / kMmaN;
-inline constexpr MaskKind kMask{config::kCausal, config::kAlignTopLeft,
-                                config::kSlidingWindow || config::kFixedWindow};
+inline constexpr MaskKind kMask{config::kCausal, config::kAlignTopLeft, config::kSlidingWindow || config::kFixedWindow};
 /// Whether the first key that a row sees can lie inside a tile.
 inline constexpr bool kLowerBound = config::kSlidingWindow || config::kWindowLeft >= 0;
 inline constexpr ScoreKind kScores{config::kSoftcap, config::kAlibi, config::kBiasAdditive, config::kBiasMask};
@@ -73,12 +72,12 @@ inline constexpr i32 kTileRegisters =
     kRowBlocks * (kAccumulators * (kScoreBlocks + kOutputBlocks) + 4 * k_steps(config::kHeadDimQk, config::kDType));
 inline constexpr bool kQInRegisters = kTileRegisters + kOtherRegisters <= kRegisters;
 
-KILN_DEVICE SequenceRows queries_of(const ForwardParams& p) {
+KILN_DEVICE SequenceRows queries_of(const AttentionParams& p) {
   if constexpr (config::kRagged) return {p.cu_seqlens_q, p.seqused_q, p.len_q};
   return {nullptr, nullptr, p.len_q};
 }
 
-KILN_DEVICE SequenceRows keys_of(const ForwardParams& p) {
+KILN_DEVICE SequenceRows keys_of(const AttentionParams& p) {
   if constexpr (config::kRagged) return {p.cu_seqlens_k, p.seqused_k, p.len_k};
   return {nullptr, nullptr, p.len_k};
 }
@@ -99,8 +98,8 @@ struct Rows {
                                    .bundle = p.bundle};
     Rows rows{schedule.tile_of(block, config::kCausal && !config::kRagged), p.len_q, p.len_k};
     if constexpr (config::kRagged) {
-      const SequenceTile found = find_sequence_tile(queries_of(p), p.batch, pack, config::kTileM, rows.tile.row_tile,
-                                                    config::kCausal, lane);
+      const SequenceTile found =
+          find_sequence_tile(queries_of(p), p.batch, pack, config::kTileM, rows.tile.row_tile, config::kCausal, lane);
       rows.tile.batch = found.batch;
       rows.tile.row_tile = found.row_tile;
       if (rows.nothing_to_do(p)) return rows;
@@ -111,25 +110,25 @@ struct Rows {
   }
 
   /// The grid has room for more tiles than ragged sequences have.
-  KILN_DEVICE bool nothing_to_do(const ForwardParams& p) const { return config::kRagged && tile.batch == p.batch; }
+  KILN_DEVICE bool nothing_to_do(const AttentionParams& p) const { return config::kRagged && tile.batch == p.batch; }
 
   KILN_DEVICE i32 begin() const { return tile.row_tile * config::kTileM; }
-  KILN_DEVICE i32 count(const ForwardParams& p) const {
+  KILN_DEVICE i32 count(const AttentionParams& p) const {
     return min(config::kTileM, len_q * static_cast<i32>(p.heads.count) - begin());
   }
-  KILN_DEVICE i32 kv_head(const ForwardParams& p) const { return tile.head / p.group; }
+  KILN_DEVICE i32 kv_head(const AttentionParams& p) const { return tile.head / p.group; }
 
   /// The query and the head of row `row` of the tile.
-  KILN_DEVICE i32 query(const ForwardParams& p, i32 row) const { return query_of_row(p.heads, begin() + row); }
-  KILN_DEVICE i32 head(const ForwardParams& p, i32 row) const {
+  KILN_DEVICE i32 query(const AttentionParams& p, i32 row) const { return query_of_row(p.heads, begin() + row); }
+  KILN_DEVICE i32 head(const AttentionParams& p, i32 row) const {
     return tile.head + begin() + row - query(p, row) * static_cast<i32>(p.heads.count);
   }
 
   /// From the start of Q or O to row `row` of the tile.
-  KILN_DEVICE i64 offset(const ForwardParams& p, const Strides& strides, i32 row) const {
+  KILN_DEVICE i64 offset(const AttentionParams& p, const Strides& strides, i32 row) const {
     return queries_of(p).begin(tile.batch, strides) + query(p, row) * strides.row + head(p, row) * strides.head;
   }
-  KILN_DEVICE float* lse(const ForwardParams& p, i32 row) const {
+  KILN_DEVICE float* lse(const AttentionParams& p, i32 row) const {
     const i32* packed = queries_of(p).cu_seqlens;
     const i64 first = packed != nullptr ? packed[tile.batch] : i64{tile.batch} * p.heads_q * p.len_q;
     const i64 rows_of_head = packed != nullptr ? p.total_q : p.len_q;
@@ -137,7 +136,7 @@ struct Rows {
   }
 };
 
-KILN_DEVICE Band band_of(const ForwardParams& p, const Rows& rows) {
+KILN_DEVICE Band band_of(const AttentionParams& p, const Rows& rows) {
   return make_band(kMask, rows.len_q, rows.len_k, config::kFixedWindow ? config::kWindowLeft : p.window_left,
                    config::kFixedWindow ? config::kWindowRight : p.window_right);
 }
@@ -147,11 +146,11 @@ struct Keys {
   const Element::Storage* k;  // key 0 of the KV head, or of page 0
   const Element::Storage* v;
   i32 len;
-  i32 batch;            // whose row of the page table
-  TileRange tiles;      // that some row sees
+  i32 batch;             // whose row of the page table
+  TileRange tiles;       // that some row sees
   KeyRange seen_by_all;  // keys that every row sees: tiles of them need no mask
 
-  KILN_DEVICE Keys(const ForwardParams& p, const Rows& rows, const Band& band)
+  KILN_DEVICE Keys(const AttentionParams& p, const Rows& rows, const Band& band)
       : k(static_cast<const Element::Storage*>(p.k) + offset(p, p.k_strides, rows)),
         v(static_cast<const Element::Storage*>(p.v) + offset(p, p.v_strides, rows)),
         len(rows.len_k),
@@ -168,7 +167,7 @@ struct Keys {
   }
 
  private:
-  KILN_DEVICE static i64 offset(const ForwardParams& p, const Strides& strides, const Rows& rows) {
+  KILN_DEVICE static i64 offset(const AttentionParams& p, const Strides& strides, const Rows& rows) {
     const i64 sequence = config::kPaged ? 0 : keys_of(p).begin(rows.tile.batch, strides);
     return sequence + rows.kv_head(p) * strides.head;
   }
@@ -227,7 +226,7 @@ enum class Part { k, v, both };
 /// Starts the copy of tile t: one commit group, empty if there is no such tile, since the waits count groups. Shared is
 /// Smem, which has slots only with pages: hence a template.
 template <Part kPart, class Shared>
-KILN_DEVICE void start_copy(const ForwardParams& p, const Keys& keys, i32 tiles_end, const Shared& smem,
+KILN_DEVICE void start_copy(const AttentionParams& p, const Keys& keys, i32 tiles_end, const Shared& smem,
                             const Places& places, i32 t) {
   if (t < tiles_end) {
     const u32 thread = ptx::mov_tid_x();
@@ -258,11 +257,10 @@ inline constexpr Part kCopied = kOnePlace ? Part::k : Part::both;
 
 /// Looks up where the keys of tile t lie. The next barrier shows it to the copies.
 template <class Shared>
-KILN_DEVICE void look_up_pages(const ForwardParams& p, const Keys& keys, Shared& smem, i32 t) {
+KILN_DEVICE void look_up_pages(const AttentionParams& p, const Keys& keys, Shared& smem, i32 t) {
   if constexpr (config::kPaged) {
     if (t < keys.tiles.end) {
-      smem.slot(page_slot(t))
-          .template look_up<kThreads>(p, keys.batch, t * config::kTileN, keys.len, ptx::mov_tid_x());
+      smem.slot(page_slot(t)).template look_up<kThreads>(p, keys.batch, t * config::kTileN, keys.len, ptx::mov_tid_x());
     }
   }
 }
@@ -286,7 +284,7 @@ struct Position {
 /// The rows of one warp, over all tiles of keys.
 class Consumer {
  public:
-  KILN_DEVICE Consumer(const ForwardParams& p, TileRange tiles, Smem& smem, const Places& places, float scale,
+  KILN_DEVICE Consumer(const AttentionParams& p, TileRange tiles, Smem& smem, const Places& places, float scale,
                        Position at)
       : p_(p),
         tiles_(tiles),
@@ -332,9 +330,8 @@ class Consumer {
     }
     if (keys.hides_some(first_key)) {
       const Position at;
-      apply_mask<kLowerBound>(s, at.lane, first_key, [&](i32 b, i32 r) {
-        return band.limits_of_row(rows.query(p_, at.row(b, r)));
-      });
+      apply_mask<kLowerBound>(s, at.lane, first_key,
+                              [&](i32 b, i32 r) { return band.limits_of_row(rows.query(p_, at.row(b, r))); });
     }
     softmax_.update(s, o_);
     multiply_pv(o_, s, ValueTile(places_.v(t), Element::value_lane(Position().lane)));
@@ -352,12 +349,11 @@ class Consumer {
   KILN_DEVICE void add_sinks() {
     const Position at;
     const Rows& rows = smem_.waiting.rows;
-    softmax_.add_sinks(o_, [&](i32 b, i32 r) {
-      return p_.sinks[rows.head(p_, min(at.row(b, r), rows.count(p_) - 1))] * kLog2E;
-    });
+    softmax_.add_sinks(
+        o_, [&](i32 b, i32 r) { return p_.sinks[rows.head(p_, min(at.row(b, r), rows.count(p_) - 1))] * kLog2E; });
   }
 
-  const ForwardParams& p_;
+  const AttentionParams& p_;
   TileRange tiles_;
   Smem& smem_;
   const Places& places_;

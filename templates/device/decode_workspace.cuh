@@ -2,7 +2,6 @@
 #pragma once
 
 #include "device/base.cuh"
-#include "device/smem_plan.cuh"
 
 namespace kiln::device {
 
@@ -13,27 +12,23 @@ inline constexpr i64 kWorkspaceAlignment = 16;
 
 /// Offsets and size in bytes. Keys that are not split need no workspace: all are 0.
 struct DecodeWorkspace {
-  i64 counters;     ///< i32 [batch, heads_kv, row tiles]
-  i64 partial_lse;  ///< float [batch, heads_q, splits]
-  i64 partial_o;    ///< float [batch, heads_q, splits, head_dim_v]
+  i64 counters;       ///< i32
+  i64 partial_state;  ///< float [parts, heads_kv, rows of a tile, 2]
+  i64 partial_o;      ///< float [parts, heads_kv, rows of a tile, head_dim_v]
   i64 bytes;
 };
 
-/// How many counters a call uses; more than kMaxDecodeCounters can't be split.
-KILN_DEVICE constexpr i64 decode_counters(i32 batch, i32 heads_q, i32 heads_kv) {
-  return i64{batch} * heads_kv * ceil_div(heads_q / heads_kv, kDecodeRows);
-}
-
-KILN_DEVICE constexpr DecodeWorkspace decode_workspace(i32 batch, i32 heads_q, i32 head_dim_v, i32 splits) {
-  if (splits <= 1) return {0, 0, 0, 0};
-  const i64 states = i64{batch} * heads_q * splits;
+/// For so many partial results of a row tile.
+KILN_DEVICE constexpr DecodeWorkspace decode_workspace(i64 parts, i32 tile_m, i32 head_dim_v) {
+  if (parts == 0) return {0, 0, 0, 0};
+  const i64 rows = parts * tile_m;
   const i64 float_bytes = sizeof(float);
-  const i64 lse_begin = kMaxDecodeCounters * static_cast<i64>(sizeof(i32));
-  const i64 o_begin = lse_begin + ceil_div(states * float_bytes, kWorkspaceAlignment) * kWorkspaceAlignment;
+  const i64 state_begin = kMaxDecodeCounters * static_cast<i64>(sizeof(i32));
+  const i64 o_begin = state_begin + ceil_div(rows * 2 * float_bytes, kWorkspaceAlignment) * kWorkspaceAlignment;
   return {.counters = 0,
-          .partial_lse = lse_begin,
+          .partial_state = state_begin,
           .partial_o = o_begin,
-          .bytes = o_begin + states * head_dim_v * float_bytes};
+          .bytes = o_begin + rows * head_dim_v * float_bytes};
 }
 
 }  // namespace kiln::device

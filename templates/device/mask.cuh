@@ -73,11 +73,4 @@ KILN_DEVICE constexpr TileRange tile_range(const Band& band, i32 first, i32 last
   return {first_row.begin / tile_n, ceil_div(last_row.end, tile_n)};
 }
 
-/// The keys that the one query of a decode call sees; it stands at the last valid key.
-KILN_DEVICE constexpr KeyRange decode_keys(i32 length, i32 max_len_k, bool sliding_window, i32 window_left) {
-  const i32 end = clamp(length, 0, max_len_k);
-  const bool open = !sliding_window || window_left < 0;
-  return {open ? 0 : max(end - 1 - min(window_left, end), 0), end};
-}
-
 }  // namespace kiln::device

@@ -14,18 +14,25 @@ struct PagedRows {
 
   /// For keys first_key … first_key + kRows − 1 of a sequence. Those at or beyond len_k are not looked up.
   template <u32 kThreads>
-  KILN_DEVICE void look_up(const ForwardParams& p, i32 batch, i32 first_key, i32 len_k, u32 thread) {
+  KILN_DEVICE void look_up(const AttentionParams& p, i32 batch, i32 first_key, i32 len_k, u32 thread) {
     const i32* pages = p.page_table + batch * p.page_table_stride;
 #pragma unroll
     for (i32 row = static_cast<i32>(thread); row < kRows; row += static_cast<i32>(kThreads)) {
-      const u32 key = static_cast<u32>(first_key + row);
-      if (static_cast<i32>(key) >= len_k) return;
-      const u32 page_size = static_cast<u32>(p.page_size);
-      const i64 page = pages[key / page_size];
-      const i64 in_page = key % page_size;
-      k[row] = page * p.k_strides.batch + in_page * p.k_strides.row;
-      v[row] = page * p.v_strides.batch + in_page * p.v_strides.row;
+      const i32 key = first_key + row;
+      if (key >= len_k) return;
+      put(p, row, key, pages[page_of(p, key)]);
     }
+  }
+
+  KILN_DEVICE static u32 page_of(const AttentionParams& p, i32 key) {
+    return static_cast<u32>(key) / static_cast<u32>(p.page_size);
+  }
+
+  /// Row `row` is key `key` of a sequence, which lies in page `page` of the cache.
+  KILN_DEVICE void put(const AttentionParams& p, i32 row, i32 key, i64 page) {
+    const i64 in_page = static_cast<u32>(key) % static_cast<u32>(p.page_size);
+    k[row] = page * p.k_strides.batch + in_page * p.k_strides.row;
+    v[row] = page * p.v_strides.batch + in_page * p.v_strides.row;
   }
 };
 

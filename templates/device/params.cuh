@@ -21,7 +21,8 @@ struct HeadPack {
   u32 inverse;  ///< ⌈2³¹ / count⌉
 };
 
-struct ForwardParams {
+/// What every attention kernel is called with.
+struct AttentionParams {
   const void* q{};
   const void* k{};
   const void* v{};
@@ -52,39 +53,56 @@ struct ForwardParams {
   i32 window_left{};   ///< −1: open
   i32 window_right{};  ///< −1: open
   i32 page_size{};
-  float scale_log2{};     ///< scale · log2(e)
-  float softcap_log2{};   ///< cap · log2(e)
-  float inverse_cap{};    ///< 1 / (cap · log2(e)): of a scaled score, the argument of tanh
-  float lse_unit{};       ///< of a logarithm to base 2, the LSE as asked for
-  i32 bundle{};           ///< ForwardSchedule's
-  i32 row_tiles{};        ///< ForwardSchedule's
+  float scale_log2{};    ///< scale · log2(e)
+  float softcap_log2{};  ///< cap · log2(e)
+  float inverse_cap{};   ///< 1 / (cap · log2(e)): of a scaled score, the argument of tanh
+  float lse_unit{};      ///< of a logarithm to base 2, the LSE as asked for
   HeadPack heads{};
+};
+static_assert(sizeof(AttentionParams) == 304);
+
+struct ForwardParams : AttentionParams {
+  i32 bundle{};     ///< ForwardSchedule's
+  i32 row_tiles{};  ///< ForwardSchedule's
 };
 static_assert(sizeof(ForwardParams) == 312);
 
-struct DecodeParams {
-  const void* q;
-  const void* k;
-  const void* v;
-  void* o;
-  float* lse;          ///< [batch, heads_q] or null
-  const i32* lengths;  ///< [batch] or null: all max_len_k
-  i32* counters;       ///< workspace: [batch, heads_kv, row tiles], zero between launches
-  float* partial_o;    ///< workspace: [batch, heads_q, splits, head_dim_v]
-  float* partial_lse;  ///< workspace: [batch, heads_q, splits], base 2
-  Strides q_strides;
-  Strides k_strides;
-  Strides v_strides;
-  Strides o_strides;
-  i32 batch;
-  i32 heads_q;
-  i32 heads_kv;
-  i32 group;
-  i32 max_len_k;
-  i32 splits;
-  i32 window_left;  ///< −1: open
-  float scale_log2;
+/// Where the cache of a sequence lies, where that isn't told by its place in the batch alone. Each is [batch] or null.
+struct CacheParams {
+  const i32* rows{};           ///< sequence b has row rows[b] of the cache, or of the page table; below 0: no keys
+  const i32* left_padding{};   ///< positions in front that don't count
+  const i32* page_indptr{};    ///< [batch + 1]: sequence b has pages table[indptr[b]] … table[indptr[b + 1] − 1]
+  const i32* last_page_len{};  ///< with page_indptr: keys in the last of them
 };
-static_assert(sizeof(DecodeParams) == 200);
+
+/// Which new tokens see each other: bit j % 32 of word j / 32 of query i tells whether it sees new token j.
+struct TreeMask {
+  const u32* words{};  ///< [batch, len_q, ⌈len_q / 32⌉] or null: the band alone decides
+  i64 batch_stride{};  ///< in words
+  i64 row_stride{};
+};
+
+/// How keys are shared out over blocks: decode_plan.cuh.
+struct SplitParams {
+  i32 groups{};       ///< blocks of one KV head
+  i32 splits{};       ///< of a row tile's keys; 0: work is shared out evenly over the groups
+  i32 split_tiles{};  ///< key tiles of a split; 0: a row tile's keys are cut into `splits` even parts
+  i32 row_tiles{};    ///< that a sequence can have at most
+  i32 share_cost{};   ///< what a share of keys takes beside its tiles, in tiles
+};
+
+/// The window's sides have the causal mask in them.
+struct DecodeParams : AttentionParams {
+  CacheParams cache{};
+  TreeMask tree{};
+  i32* counters{};         ///< workspace, zero between launches
+  float* partial_o{};      ///< workspace: [part, heads_kv, rows of a tile, head_dim_v], times 2^−top
+  float* partial_state{};  ///< workspace: [part, heads_kv, rows of a tile, 2]: top, and the weights' sum times 2^−top
+  SplitParams split{};
+  i32 alike{};         ///< 1: no sequence has a length of its own
+  i32 simple_cache{};  ///< 1: `cache` holds null pointers only
+  i32 align_top_left{};
+};
+static_assert(sizeof(DecodeParams) == 416);
 
 }  // namespace kiln::device

@@ -33,14 +33,14 @@ KILN_DEVICE float tanh_exact(float x) {
 
 /// The row of a lane whose scores are changed.
 struct ScoreRow {
-  i32 position;  // i + δ: the key that the query stands at
-  float slope;   // ALiBi's, times log2(e)
+  i32 position;      // i + δ: the key that the query stands at
+  float slope;       // ALiBi's, times log2(e)
   const void* bias;  // element of key 0
 };
 
 /// Of one query of one head, which stands at key query + δ.
 template <ScoreKind kKind>
-KILN_DEVICE ScoreRow make_score_row(const ForwardParams& p, i32 batch, i32 head, i32 query, i32 delta) {
+KILN_DEVICE ScoreRow make_score_row(const AttentionParams& p, i32 batch, i32 head, i32 query, i32 delta) {
   ScoreRow row{query + delta, 0.0f, nullptr};
   if constexpr (kKind.alibi) row.slope = p.alibi_slopes[batch * p.alibi_batch_stride + head] * kLog2E;
   if constexpr (kKind.bias || kKind.mask) {
@@ -52,7 +52,7 @@ KILN_DEVICE ScoreRow make_score_row(const ForwardParams& p, i32 batch, i32 head,
 
 /// `row_of(block, row_of_lane)` gives a ScoreRow. Keys at or beyond len_k are not looked up.
 template <ScoreKind kKind, i32 kBlocks, i32 kScoreBlocks, class RowOf>
-KILN_DEVICE void change_scores(float (&s)[kBlocks][kScoreBlocks][kAccumulators], const ForwardParams& p, float scale,
+KILN_DEVICE void change_scores(float (&s)[kBlocks][kScoreBlocks][kAccumulators], const AttentionParams& p, float scale,
                                u32 lane, i32 first_key, i32 len_k, RowOf row_of) {
 #pragma unroll
   for (i32 b = 0; b < kBlocks; ++b) {

@@ -61,8 +61,8 @@ struct ForwardSchedule {
   }
 };
 
-/// About half of the L2 of a data-centre GPU: the other half is for Q, O and what comes next.
-inline constexpr i64 kBundleBytes = 24 << 20;
+/// A fraction of the L2 of a data-centre GPU: measured, 6 to 12 MB serve causal work 1 to 4 % better than half of it.
+inline constexpr i64 kBundleBytes = 8 << 20;
 
 /// What the grid depends on.
 struct ForwardShape {
@@ -92,40 +92,6 @@ KILN_DEVICE constexpr ForwardSchedule forward_schedule(const ForwardShape& shape
           .heads_kv = shape.heads_kv,
           .streams = streams,
           .bundle = static_cast<i32>(fitting)};
-}
-
-struct DecodeTile {
-  i32 row_tile;  // of the query heads of the KV head
-  i32 kv_head;
-  i32 split;
-  i32 batch;
-};
-
-/// The decode grid. Row tiles share their K and V, and KV heads are neighbours in most caches: both
-/// run at the same time.
-struct DecodeSchedule {
-  i32 row_tiles;
-  i32 heads_kv;
-  i32 splits;
-  i32 batch;
-
-  KILN_DEVICE constexpr i64 blocks() const { return i64{row_tiles} * heads_kv * splits * batch; }
-
-  KILN_DEVICE constexpr DecodeTile tile_of(u32 block) const {
-    const u32 row_tile = block % static_cast<u32>(row_tiles);
-    block /= static_cast<u32>(row_tiles);
-    const u32 kv_head = block % static_cast<u32>(heads_kv);
-    block /= static_cast<u32>(heads_kv);
-    return {.row_tile = static_cast<i32>(row_tile),
-            .kv_head = static_cast<i32>(kv_head),
-            .split = static_cast<i32>(block % static_cast<u32>(splits)),
-            .batch = static_cast<i32>(block / static_cast<u32>(splits))};
-  }
-};
-
-KILN_DEVICE constexpr DecodeSchedule decode_schedule(i32 batch, i32 heads_q, i32 heads_kv, i32 splits) {
-  return {
-      .row_tiles = ceil_div(heads_q / heads_kv, kDecodeRows), .heads_kv = heads_kv, .splits = splits, .batch = batch};
 }
 
 }  // namespace kiln::device

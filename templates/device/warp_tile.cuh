@@ -155,17 +155,34 @@ KILN_DEVICE void lay_row(typename E::Storage* tile_shared, i32 row, const float 
   }
 }
 
+struct alignas(2 * sizeof(float)) FloatPair {
+  float x[2];
+};
+
+/// Lays it as floats into row `row` of a swizzled tile of floats.
+template <i32 kOutputBlocks>
+KILN_DEVICE void lay_floats(unsigned char* tile, i32 row, const float (&o)[kOutputBlocks][kAccumulators], i32 r,
+                            u32 lane) {
+  constexpr i32 kChunkFloats = kChunkBytes / static_cast<i32>(sizeof(float));
+  using Tile = SwizzledTile<kOutputBlocks * kMmaN / kChunkFloats>;
+  const i32 column = accumulator_coordinate(lane, 0).column;
+  const i32 in_chunk = column % kChunkFloats * static_cast<i32>(sizeof(float));
+#pragma unroll
+  for (i32 n = 0; n < kOutputBlocks; ++n) {
+    const i32 chunk = (n * kMmaN + column) / kChunkFloats;
+    *reinterpret_cast<FloatPair*>(tile + Tile::offset(row, chunk) + in_chunk) = {o[n][kRowsPerLane * r],
+                                                                                 o[n][kRowsPerLane * r + 1]};
+  }
+}
+
 /// Writes it to a row of floats in global memory: the four lanes of a row write a whole sector at a time.
 template <i32 kOutputBlocks>
 KILN_DEVICE void write_row(float* row, const float (&o)[kOutputBlocks][kAccumulators], i32 r, float factor, u32 lane) {
-  struct alignas(2 * sizeof(float)) Pair {
-    float x[2];
-  };
   float* to = row + accumulator_coordinate(lane, 0).column;
 #pragma unroll
   for (i32 n = 0; n < kOutputBlocks; ++n) {
     const float(&x)[kAccumulators] = o[n];
-    *reinterpret_cast<Pair*>(to + n * kMmaN) = {x[kRowsPerLane * r] * factor, x[kRowsPerLane * r + 1] * factor};
+    *reinterpret_cast<FloatPair*>(to + n * kMmaN) = {x[kRowsPerLane * r] * factor, x[kRowsPerLane * r + 1] * factor};
   }
 }
 

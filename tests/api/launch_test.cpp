@@ -100,9 +100,10 @@ TEST_F(LaunchTest, DecodeUsesItsWorkspaceExactly) {
   fake.set_params_bytes(sizeof(device::DecodeParams));
   kernel.launch(nullptr, args);
   const auto params = fake.params<device::DecodeParams>();
-  EXPECT_EQ(params.splits, 5);
-  EXPECT_EQ(fake.launch().grid[0], 2U * 2U * 5U);
-  const auto* end = reinterpret_cast<const char*>(params.partial_o) + std::size_t{2} * 8 * 5 * 128 * sizeof(float);
+  EXPECT_EQ(params.split.splits, 5);
+  EXPECT_EQ(fake.launch().grid[0], 2U);
+  EXPECT_EQ(fake.launch().grid[1], 2U * 5U);
+  const auto* end = reinterpret_cast<const char*>(params.partial_o) + std::size_t{2} * 2 * 5 * 16 * 128 * sizeof(float);
   EXPECT_EQ(end - static_cast<const char*>(args.workspace), static_cast<std::ptrdiff_t>(bytes));
 
   args.num_splits = 1;

@@ -67,6 +67,24 @@ TEST_F(RuntimeTest, ADriverThatRefusesTheKernelIsAnError) {
   EXPECT_EQ(compiles(), 1) << "it was kept before the driver refused it";
 }
 
+TEST_F(RuntimeTest, ConfigsOfOneKernelShareItWithoutADisk) {
+  const FakeContext context(fake, 0);
+  auto in_memory = options();
+  in_memory.cache_dir.reset();
+  const Runtime runtime(in_memory);
+  const DecodeKernel plain = runtime.decode({});
+  const DecodeKernel causal = runtime.decode({.causal = true, .window = Window::sliding, .sinks = true});
+  const DecodeKernel again = runtime.decode({.causal = true, .window = Window::sliding, .sinks = true});
+  EXPECT_EQ(compiles(), 1);
+  EXPECT_EQ(fake.call_count("cuLibraryLoadData"), 1U);
+  EXPECT_EQ(causal.info().kernel_id, plain.info().kernel_id);
+  EXPECT_TRUE(causal.info().request.config.causal) << "each says what was asked for";
+  EXPECT_FALSE(plain.info().request.config.causal);
+  EXPECT_EQ(runtime.stats().memory_hits, 2U);
+  EXPECT_THAT(error_of(ErrorCode::invalid_argument, [&] { (void)runtime.decode({.window_left = 3}); }),
+              HasSubstr("window_left is 3"));
+}
+
 TEST_F(RuntimeTest, PrepareBuildsDistinctRequestsWithProgress) {
   const FakeContext context(fake, 0);
   const Runtime runtime(options());

@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* The structs that kernels read, as templates/device/params.cuh has them. */
-typedef struct ForwardParams {
+typedef struct AttentionParams {
   const void *q, *k, *v;
   void* o;
   float* lse;
@@ -21,19 +21,22 @@ typedef struct ForwardParams {
   kiln_strides bias_strides;
   int32_t batch, heads_q, heads_kv, group, len_q, len_k, total_q, window_left, window_right, page_size;
   float scale_log2, softcap_log2, inverse_cap, lse_unit;
-  int32_t schedule[4];
+  int32_t heads[2];
+} AttentionParams;
+
+typedef struct ForwardParams {
+  AttentionParams call;
+  int32_t schedule[2];
 } ForwardParams;
 
 typedef struct DecodeParams {
-  const void *q, *k, *v;
-  void* o;
-  float* lse;
-  const int32_t* lengths;
+  AttentionParams call;
+  const int32_t *cache_rows, *left_padding, *page_indptr, *last_page_len;
+  const uint32_t* tree_words;
+  int64_t tree_batch_stride, tree_row_stride;
   int32_t* counters;
-  float *partial_o, *partial_lse;
-  kiln_strides q_strides, k_strides, v_strides, o_strides;
-  int32_t batch, heads_q, heads_kv, group, max_len_k, splits, window_left;
-  float scale_log2;
+  float *partial_o, *partial_state;
+  int32_t groups, splits, split_tiles, row_tiles, share_cost, alike, simple_cache, align_top_left;
 } DecodeParams;
 
 static void last_launch(const char* kernel, void* params, size_t params_bytes) {
@@ -64,20 +67,21 @@ static void forward_launches_what_the_arguments_say(kiln_runtime* runtime) {
   CHECK_OK(kiln_forward_get(runtime, &config, &kernel));
   CHECK_OK(kiln_forward_launch(kernel, NULL, &args));
   last_launch("kiln_forward", &params, sizeof(params));
-  CHECK(params.q == args.q.data && params.k == args.k.data && params.v == args.v.data && params.o == args.out.data);
-  CHECK(params.lse == args.lse);
-  CHECK(same_strides(params.q_strides, args.q.strides) && same_strides(params.k_strides, args.k.strides));
-  CHECK(same_strides(params.v_strides, args.v.strides) && same_strides(params.o_strides, args.out.strides));
-  CHECK(params.batch == 3 && params.heads_q == 8 && params.heads_kv == 2 && params.group == 4);
-  CHECK(params.len_q == 300 && params.len_k == 500);
-  CHECK(params.window_left == 7 && params.window_right == -1);
-  CHECK(is_scale(params.scale_log2, 1 / sqrt(128)));
+  CHECK(params.call.q == args.q.data && params.call.k == args.k.data && params.call.v == args.v.data &&
+        params.call.o == args.out.data);
+  CHECK(params.call.lse == args.lse);
+  CHECK(same_strides(params.call.q_strides, args.q.strides) && same_strides(params.call.k_strides, args.k.strides));
+  CHECK(same_strides(params.call.v_strides, args.v.strides) && same_strides(params.call.o_strides, args.out.strides));
+  CHECK(params.call.batch == 3 && params.call.heads_q == 8 && params.call.heads_kv == 2 && params.call.group == 4);
+  CHECK(params.call.len_q == 300 && params.call.len_k == 500);
+  CHECK(params.call.window_left == 7 && params.call.window_right == -1);
+  CHECK(is_scale(params.call.scale_log2, 1 / sqrt(128)));
 
   args.has_scale = 1;
   args.scale = 0.25F;
   CHECK_OK(kiln_runtime_launch_forward(runtime, &config, NULL, &args));
   last_launch("kiln_forward", &params, sizeof(params));
-  CHECK(is_scale(params.scale_log2, 0.25));
+  CHECK(is_scale(params.call.scale_log2, 0.25));
   args.batch = 0;
   CHECK_OK(kiln_forward_launch(kernel, NULL, &args));
   CHECK(fake.launch_count() == 2);
@@ -109,13 +113,16 @@ static void every_feature_reaches_the_kernel(kiln_runtime* runtime) {
   fake.set_params_bytes(sizeof(params));
   CHECK_OK(kiln_runtime_launch_forward(runtime, &config, NULL, &args));
   last_launch("kiln_forward", &params, sizeof(params));
-  CHECK(params.lse_unit == 1.0F && fabs(params.softcap_log2 * log(2) - 30) < 1e-5);
-  CHECK(fabs(params.inverse_cap * params.softcap_log2 - 1) < 1e-6);
-  CHECK(params.alibi_slopes == args.alibi_slopes && params.alibi_batch_stride == 8 && params.sinks == args.sinks);
-  CHECK(params.bias == args.bias && same_strides(params.bias_strides, args.bias_strides));
-  CHECK(params.cu_seqlens_q == args.cu_seqlens_q && params.cu_seqlens_k == NULL);
-  CHECK(params.seqused_q == args.seqused_q && params.seqused_k == args.seqused_k && params.total_q == 777);
-  CHECK(params.page_table == args.page_table && params.page_table_stride == 32 && params.page_size == 16);
+  CHECK(params.call.lse_unit == 1.0F && fabs(params.call.softcap_log2 * log(2) - 30) < 1e-5);
+  CHECK(fabs(params.call.inverse_cap * params.call.softcap_log2 - 1) < 1e-6);
+  CHECK(params.call.alibi_slopes == args.alibi_slopes && params.call.alibi_batch_stride == 8 &&
+        params.call.sinks == args.sinks);
+  CHECK(params.call.bias == args.bias && same_strides(params.call.bias_strides, args.bias_strides));
+  CHECK(params.call.cu_seqlens_q == args.cu_seqlens_q && params.call.cu_seqlens_k == NULL);
+  CHECK(params.call.seqused_q == args.seqused_q && params.call.seqused_k == args.seqused_k &&
+        params.call.total_q == 777);
+  CHECK(params.call.page_table == args.page_table && params.call.page_table_stride == 32 &&
+        params.call.page_size == 16);
   args.page_table_stride = 31;
   CHECK_REFUSED(kiln_runtime_launch_forward(runtime, &config, NULL, &args),
                 "pages.row_stride is 31: 500 keys in pages of 16 need 32 entries a sequence");
@@ -144,11 +151,12 @@ static void decode_launches_what_the_arguments_say(kiln_runtime* runtime) {
   fake.set_params_bytes(sizeof(params));
   CHECK_OK(kiln_decode_launch(kernel, NULL, &args));
   last_launch("kiln_decode", &params, sizeof(params));
-  CHECK(params.q == args.q.data && params.k == args.k_cache.data && params.v == args.v_cache.data);
-  CHECK(params.o == args.out.data && params.lse == args.lse && params.lengths == args.lengths);
-  CHECK(same_strides(params.k_strides, args.k_cache.strides) && same_strides(params.v_strides, args.v_cache.strides));
-  CHECK(params.batch == 2 && params.heads_q == 8 && params.heads_kv == 2 && params.max_len_k == 4096);
-  CHECK(params.splits == 5 && params.window_left == -1 && is_scale(params.scale_log2, 1 / sqrt(128)));
+  CHECK(params.call.q == args.q.data && params.call.k == args.k_cache.data && params.call.v == args.v_cache.data);
+  CHECK(params.call.o == args.out.data && params.call.lse == args.lse && params.call.seqused_k == args.lengths);
+  CHECK(same_strides(params.call.k_strides, args.k_cache.strides) &&
+        same_strides(params.call.v_strides, args.v_cache.strides));
+  CHECK(params.call.batch == 2 && params.call.heads_q == 8 && params.call.heads_kv == 2 && params.call.len_k == 4096);
+  CHECK(params.splits == 5 && params.call.window_left == -1 && is_scale(params.call.scale_log2, 1 / sqrt(128)));
 
   args.num_splits = 1;
   args.has_scale = 1;
@@ -157,7 +165,7 @@ static void decode_launches_what_the_arguments_say(kiln_runtime* runtime) {
   args.workspace_bytes = 0;
   CHECK_OK(kiln_runtime_launch_decode(runtime, &config, NULL, &args));
   last_launch("kiln_decode", &params, sizeof(params));
-  CHECK(params.splits == 1 && is_scale(params.scale_log2, 0.5));
+  CHECK(params.splits == 1 && is_scale(params.call.scale_log2, 0.5));
   fake.set_params_bytes(0); /* what follows launches kernels of either kind */
   kiln_decode_release(kernel);
 }

@@ -100,10 +100,16 @@ TEST(Exceptions, AreKeptWithoutAllocating) {
 
 TEST(Structs, AnOlderOneGetsTheDefaultsOfWhatCameLater) {
   const FirstVersion older{sizeof(FirstVersion), 5};
-  const auto read = read_struct(reinterpret_cast<const SecondVersion*>(&older), "older");
+  const auto read =
+      read_struct(reinterpret_cast<const SecondVersion*>(&older), "older", [](const auto& known) { return known; });
   EXPECT_EQ(read.struct_size, sizeof(SecondVersion));
   EXPECT_EQ(read.needed, 5);
   EXPECT_EQ(read.added, 42);
+}
+
+TEST(Structs, OneOfThisVersionIsReadWhereItLies) {
+  const SecondVersion current{sizeof(SecondVersion), 5, 6, 0};
+  EXPECT_EQ(read_struct(&current, "current", [](const auto& known) { return &known; }), &current);
 }
 
 TEST(Structs, AnOlderOneIsNotWrittenBeyondItsEnd) {

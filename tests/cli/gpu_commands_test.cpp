@@ -88,6 +88,44 @@ TEST_F(Tool, BenchPrintsATable) {
   EXPECT_THAT(result.out, HasSubstr("decode bf16 d128  1×32/8 heads, 1024 keys"));
 }
 
+TEST_F(Tool, BenchTakesWhatADecodeCallMayHave) {
+  const ToolResult result = run({"bench",       "--kind",     "decode",
+                                 "--lengths",   "1k,zipf:1k", "--batch",
+                                 "4",           "--heads",    "8/2",
+                                 "--len-q",     "16",         "--decode-rows",
+                                 "64",          "--with",     "paged,softcap",
+                                 "--page-size", "64",         "--splits",
+                                 "2",           "--head-dim", "64",
+                                 "--samples",   "2",          "--json"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  const auto rows = result.json().at("rows").as_array();
+  ASSERT_EQ(rows.size(), 2U);
+  for (const base::Json& row : rows) {
+    EXPECT_EQ(row.at("len_q").as_int(0, 99), 16);
+    EXPECT_EQ(row.at("decode_rows").as_int(0, 99), 64);
+    EXPECT_EQ(row.at("page_size").as_int(0, 99), 64);
+    EXPECT_EQ(row.at("num_splits").as_int(0, 99), 2);
+    EXPECT_TRUE(row.at("causal").as_bool());
+    EXPECT_TRUE(row.at("softcap").as_bool());
+  }
+  EXPECT_EQ(rows[0].find("keys_in_all"), nullptr);
+  const auto keys = rows[1].at("keys_in_all").as_int(0, 1 << 20);
+  EXPECT_GT(keys, 4);
+  EXPECT_LT(keys, 4 * 1024);
+}
+
+TEST_F(Tool, BenchOfAWindowCountsWhatIsSeen) {
+  const auto arguments = [](const char* left) {
+    return std::vector<std::string>{"bench", "--kind",        "decode", "--lengths", "1k", "--batch", "1", "--head-dim",
+                                    "64",    "--window-left", left,     "--samples", "1",  "--json"};
+  };
+  const auto rate = [&](const char* left) {
+    const base::Json row = run(arguments(left)).json().at("rows").as_array()[0];
+    return row.at("gbps").as_double() * row.at("microseconds").as_double();
+  };
+  EXPECT_NEAR(rate("-1") / rate("127"), 8, 0.01);
+}
+
 TEST_F(Tool, TuneWritesNoTableOfWrongKernels) {
   const auto table = folder.path() / "sm_90.json";
   const ToolResult result = run({"tune", "--shape", "1x16x16:2/1", "--rounds", "1", "-o", folder.path(), "--json"});
@@ -129,21 +167,53 @@ class InProcess : public testing::Test {
   ScopedVariable use_fake{"NVRTC_SHIM_FAKE", "1"};
 };
 
-TEST_F(InProcess, RunPassesRightNumbers) {
-  for (const KernelKind kind : {KernelKind::forward, KernelKind::decode}) {
-    const AttendingGpu gpu({kind, {}}, 1);
-    cli::RunArguments arguments;
-    arguments.kernel.kind = kind == KernelKind::forward ? "forward" : "decode";
-    arguments.shape = {.batch = 2, .len_q = "", .len_k = "40", .heads = "4/2"};
-    if (kind == KernelKind::forward) arguments.shape.len_q = "9";
-    arguments.samples = 0;
-    testing::internal::CaptureStdout();
-    const cli::ExitCode code = cli::run(common(), arguments);
-    const std::string out = testing::internal::GetCapturedStdout();
-    EXPECT_EQ(code, cli::ExitCode::ok) << out;
-    EXPECT_THAT(out, HasSubstr("check   right"));
-  }
+struct RunCase {
+  const char* name;
+  cli::KernelWords kernel;
+  cli::ShapeWords shape;
+};
+
+const cli::ShapeWords kFew{.batch = 3, .len_q = "9", .len_k = "40", .heads = "4/2"};
+
+cli::ShapeWords few(auto change) {
+  cli::ShapeWords shape = kFew;
+  change(shape);
+  return shape;
 }
+
+class RunPasses : public InProcess, public testing::WithParamInterface<RunCase> {};
+
+TEST_P(RunPasses, RightNumbersOf) {
+  cli::RunArguments arguments;
+  arguments.kernel = GetParam().kernel;
+  arguments.shape = GetParam().shape;
+  arguments.samples = 0;
+  const AttendingGpu gpu(cli::parse_request(arguments.kernel), 1);
+  testing::internal::CaptureStdout();
+  const cli::ExitCode code = cli::run(common(), arguments);
+  const std::string out = testing::internal::GetCapturedStdout();
+  EXPECT_EQ(code, cli::ExitCode::ok) << out;
+  EXPECT_THAT(out, HasSubstr("check   right"));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Problems, RunPasses,
+    testing::Values(
+        RunCase{"forward", {}, kFew}, RunCase{"float32", {.dtype = "f32"}, kFew},
+        RunCase{"forward_scores", {.causal = true, .with = "softcap,alibi,sinks,additive,output_f32"}, kFew},
+        RunCase{"forward_pages", {.with = "mask,ragged,paged"}, few([](auto& shape) { shape.page_size = 3; })},
+        RunCase{"fixed_window", {.fixed_window = "5/1"}, kFew},
+        RunCase{"decode", {.kind = "decode"}, few([](auto& shape) { shape.len_q = ""; })},
+        RunCase{"decode_chain", {.kind = "decode", .causal = true, .decode_rows = "64"}, kFew},
+        RunCase{"decode_window", {.kind = "decode", .window = true}, few([](auto& shape) { shape.window_left = 4; })},
+        RunCase{"decode_scores", {.kind = "decode", .with = "softcap,alibi,sinks,additive,ragged,output_f32"}, kFew},
+        RunCase{"decode_mask", {.kind = "decode", .with = "mask"}, few([](auto& shape) { shape.splits = 3; })},
+        RunCase{"decode_pages", {.kind = "decode", .with = "paged"}, few([](auto& shape) { shape.split_size = 16; })},
+        RunCase{"decode_zipf", {.kind = "decode", .with = "paged"}, few([](auto& shape) {
+                  shape.lengths = "zipf";
+                  shape.page_size = 1;
+                })}),
+    [](const auto& test) { return test.param.name; });
 
 TEST_F(InProcess, TuneExtendsTheTable) {
   const KernelRequest request{KernelKind::forward, {.head_dim_qk = 64, .head_dim_v = 64}};

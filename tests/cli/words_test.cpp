@@ -1,7 +1,9 @@
 #include "cli/selection.hpp"
 #include "cli/shape.hpp"
+#include "plan/kernel_config.hpp"
 #include "plan/names.hpp"
 #include "support/expect_error.hpp"
+#include "tune/host_data.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -33,6 +35,30 @@ TEST(KernelWords, FlagsReachTheConfig) {
   EXPECT_EQ(request.config.window, Window::sliding);
 }
 
+TEST(KernelWords, DecodeRowsAreDecodesAlone) {
+  const auto requests = parse_requests({.kind = "forward,decode", .decode_rows = "16,64"});
+  ASSERT_EQ(requests.size(), 3U);
+  EXPECT_EQ(requests[0], (KernelRequest{KernelKind::forward, {}}));
+  EXPECT_EQ(requests[1], (KernelRequest{KernelKind::decode, {.decode_rows = 16}}));
+  EXPECT_EQ(requests[2], (KernelRequest{KernelKind::decode, {.decode_rows = 64}}));
+}
+
+TEST(KernelWords, DecodeRowsAreReadFromJsonAndWritten) {
+  const auto json = base::Json::parse(R"({"kind": "decode", "decode_rows": 32})", "test");
+  const KernelRequest request{KernelKind::decode, {.decode_rows = 32}};
+  EXPECT_EQ(plan::request_from_json(json), request);
+  EXPECT_EQ(base::Json(plan::to_json(request)).at("decode_rows").as_int(0, 99), 32);
+  EXPECT_FALSE(plan::to_json({KernelKind::decode, {}}).contains("decode_rows"));
+  const auto bad = base::Json::parse(R"({"kind": "decode", "decode_rows": 0})", "test");
+  EXPECT_THAT(error_of(ErrorCode::invalid_argument, [&] { plan::request_from_json(bad); }), HasSubstr("decode_rows"));
+}
+
+TEST(KernelWords, ToolOptionsNameDecodeRows) {
+  const KernelRequest request{KernelKind::decode, {.decode_rows = 64}};
+  EXPECT_EQ(plan::tool_options(request), "--kind decode --dtype bf16 --head-dim 128/128 --decode-rows 64");
+  EXPECT_EQ(parse_request({.kind = "decode", .decode_rows = "64"}), request);
+}
+
 TEST(Architectures, NumbersNamesAndAll) {
   EXPECT_THAT(parse_architectures("80,sm_90,80"), ElementsAre(80, 90));
   EXPECT_GE(parse_architectures("all").size(), 8U);
@@ -58,6 +84,26 @@ TEST(Shapes, DefaultsSuitTheKind) {
   EXPECT_EQ(decode.len_k, 4096);
   EXPECT_EQ(decode.heads_q, 32);
   EXPECT_EQ(decode.heads_kv, 8);
+}
+
+TEST(Shapes, SayWhatADecodeCallMayHave) {
+  const KernelRequest request{KernelKind::decode, {.paged = true}};
+  const auto problem = parse_problem(
+      request, {.batch = 9, .len_q = "16", .len_k = "2k", .page_size = 64, .lengths = "zipf", .split_size = 512});
+  EXPECT_EQ(problem.len_q, 16);
+  EXPECT_EQ(problem.page_size, 64);
+  EXPECT_EQ(problem.split_size, 512);
+  EXPECT_EQ(problem.lengths, tune::zipf_lengths(9, 2048, 1));
+  EXPECT_EQ(parse_problem(request, {}).page_size, 16);
+  EXPECT_TRUE(parse_problem(request, {.lengths = "even"}).lengths.empty());
+}
+
+TEST(Shapes, DecodeIsTunedForAsManyTokensAsItHasRows) {
+  for (const auto& [rows, len_q] : {std::pair{16, 1}, std::pair{32, 8}, std::pair{64, 16}}) {
+    const auto problems = usual_problems({KernelKind::decode, {.paged = true, .decode_rows = rows}});
+    EXPECT_EQ(problems.size(), 4U);
+    for (const tune::Problem& problem : problems) EXPECT_EQ(problem.len_q, len_q);
+  }
 }
 
 TEST(Shapes, OneWordHoldsThemAll) {
@@ -100,8 +146,10 @@ TEST(KernelWords, ToolOptionsNameTheSameRequest) {
 }
 
 TEST(Shipped, EachKernelOnce) {
-  const auto requests = shipped_requests();
-  EXPECT_EQ(std::set<KernelRequest>(requests.begin(), requests.end()).size(), requests.size());
+  std::set<KernelRequest> kernels;
+  for (const KernelRequest& request : shipped_requests()) {
+    EXPECT_TRUE(kernels.insert(plan::canonical(request)).second) << plan::tool_options(request);
+  }
 }
 
 struct BadWord {
@@ -142,7 +190,12 @@ INSTANTIATE_TEST_SUITE_P(
         BadWord{"length", [] { parse_length("-1", "--len-q"); }, "--len-q: \"-1\""},
         BadWord{"length_huge", [] { parse_length("99999999999", "--len-q"); }, "--len-q: \"99999999999\""},
         BadWord{"heads", [] { parse_problem({}, {.heads = "5/2"}); }, "heads_q 5 is not a multiple of heads_kv 2"},
-        BadWord{"decode_rows", [] { parse_problem({KernelKind::decode, {}}, {.len_q = "5"}); }, "len_q is 5"},
+        BadWord{"decode_rows", [] { parse_requests({.kind = "decode", .decode_rows = "few"}); },
+                "--decode-rows: \"few\" is not a whole number"},
+        BadWord{"pages_without", [] { parse_problem({}, {.page_size = 16}); }, "--page-size is 16, but the kernel has"},
+        BadWord{"lengths", [] { parse_problem({KernelKind::decode, {}}, {.lengths = "odd"}); },
+                "--lengths: \"odd\" is neither even nor zipf"},
+        BadWord{"lengths_of_none", [] { parse_problem({}, {.lengths = "zipf"}); }, "only decode and ragged kernels"},
         BadWord{"batch", [] { parse_problem({}, {.batch = 0}); }, "batch is 0"},
         BadWord{"shape", [] { parse_shape({}, "2x1024:8"); }, "--shape: \"2x1024:8\" is not of the form"}),
     [](const auto& test) { return test.param.name; });

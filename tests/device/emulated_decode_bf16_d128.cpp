@@ -5,7 +5,7 @@ namespace kiln::config {
 
 inline constexpr int kCapability = 80;
 inline constexpr bool kCausal = false;
-inline constexpr int kSmemBytes = 102400;
+inline constexpr int kSmemBytes = 107392;
 inline constexpr int kStages = 3;
 inline constexpr int kWarps = 4;
 

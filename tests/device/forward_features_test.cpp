@@ -1,11 +1,10 @@
 // Forward kernels with what changes scores, lengths of their own and pages, run on the host against float64.
 #include "device/emulator/barriers.hpp"
-#include "device/emulator/tensors.hpp"
+#include "device/emulator/truth.hpp"
 #include "device/tile_schedule.cuh"
 
 #include <gtest/gtest.h>
 
-#include <functional>
 #include <numbers>
 #include <numeric>
 
@@ -21,63 +20,10 @@ namespace {
 constexpr int kDim = 64;
 constexpr double kScale = 0.125;
 
-/// What a test says of the call, beside the tensors.
-struct Heads {
-  int q;
-  int kv;
-  [[nodiscard]] int group() const { return q / kv; }
-};
-
-/// A score as it goes into the softmax, before the mask: of the dot product of query i and key j of sequence b.
-using Score = std::function<double(int b, int head, int i, int j, double dot)>;
-using Sees = std::function<bool(int b, int head, int i, int j)>;
-/// Row of the tensor where row i of sequence b lies: its first index and its second.
-using Place = std::function<std::pair<int, int>(int b, int i)>;
-
-struct Truth {
-  std::vector<int> len_q;
-  std::vector<int> len_k;
-  Heads heads;
-  Place q_at;
-  Place k_at;
-  Score score;
-  Sees sees;
-  std::vector<double> sinks{};
-  double scale = kScale;
-};
-
-ReferenceRow row_of(const Truth& truth, Tensor& q, Tensor& k, Tensor& v, int b, int head, int i) {
-  const int kv_head = head / truth.heads.group();
-  const int len_k = truth.len_k[static_cast<std::size_t>(b)];
-  const auto [q_first, q_second] = truth.q_at(b, i);
-  std::vector<double> scores(static_cast<std::size_t>(len_k), -kInf);
-  double top = truth.sinks.empty() ? -kInf : truth.sinks[static_cast<std::size_t>(head)];
-  for (int j = 0; j < len_k; ++j) {
-    if (!truth.sees(b, head, i, j)) continue;
-    const auto [k_first, k_second] = truth.k_at(b, j);
-    double dot = 0;
-    for (int c = 0; c < kDim; ++c) dot += q(q_first, q_second, head, c) * k(k_first, k_second, kv_head, c);
-    scores[static_cast<std::size_t>(j)] = truth.score(b, head, i, j, dot);
-    top = std::max(top, scores[static_cast<std::size_t>(j)]);
-  }
-  ReferenceRow result{std::vector<double>(kDim, 0.0), -kInf};
-  if (top == -kInf) return result;
-  double sum = truth.sinks.empty() ? 0 : std::exp(truth.sinks[static_cast<std::size_t>(head)] - top);
-  for (int j = 0; j < len_k; ++j) {
-    const double p = std::exp(scores[static_cast<std::size_t>(j)] - top);
-    if (p == 0) continue;
-    sum += p;
-    const auto [k_first, k_second] = truth.k_at(b, j);
-    for (int c = 0; c < kDim; ++c) result.o[static_cast<std::size_t>(c)] += p * v(k_first, k_second, kv_head, c);
-  }
-  for (double& x : result.o) x /= sum;
-  result.lse = top + std::log(sum);
-  return result;
-}
-
 /// Runs the kernel and looks at every row. Rows of O that belong to no sequence stay NaN, as they were.
-void expect_right(const KernelFacts& kernel, const Truth& truth, kiln::device::ForwardParams params, bool ragged,
+void expect_right(const KernelFacts& kernel, const Truth& truth, const kiln::device::AttentionParams& call, bool ragged,
                   Tensor& q, Tensor& k, Tensor& v, Tensor& o, std::vector<float>& lse) {
+  kiln::device::ForwardParams params{call};
   const auto batch = static_cast<int>(truth.len_q.size());
   params.q = q.data();
   params.k = k.data();
@@ -107,7 +53,7 @@ void expect_right(const KernelFacts& kernel, const Truth& truth, kiln::device::F
   params.bundle = schedule.bundle;
   params.row_tiles = schedule.row_tiles;
   params.heads = kiln::device::pack_heads(truth.heads.group(), params.len_q);
-  kernel.run(&params, schedule.blocks());
+  kernel.run(&params, {static_cast<unsigned>(schedule.blocks())});
 
   std::size_t rows = 0;
   for (int b = 0; b < batch; ++b) {
@@ -118,7 +64,7 @@ void expect_right(const KernelFacts& kernel, const Truth& truth, kiln::device::F
         const int at = packed ? h * params.total_q + second : (b * truth.heads.q + h) * params.len_q + i;
         const float got = lse[static_cast<std::size_t>(at)] * (std::numbers::ln2_v<float> / params.lse_unit);
         ASSERT_NO_FATAL_FAILURE(
-            expect_row(o, got, row_of(truth, q, k, v, b, h, i), tolerance_of(kernel), first, second, h));
+            expect_row(o, got, row_of(truth, kernel, q, k, v, b, h, i), tolerance_of(kernel), first, second, h));
       }
     }
   }

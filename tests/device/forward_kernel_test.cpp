@@ -62,28 +62,27 @@ kiln::device::ForwardSchedule schedule_of(const Case& c) {
 }
 
 kiln::device::ForwardParams params_of(const Case& c, Tensor& q, Tensor& k, Tensor& v, Tensor& o, float* lse) {
-  return {.q = q.data(),
-          .k = k.data(),
-          .v = v.data(),
-          .o = o.data(),
-          .lse = lse,
-          .q_strides = q.strides,
-          .k_strides = k.strides,
-          .v_strides = v.strides,
-          .o_strides = o.strides,
-          .batch = c.batch,
-          .heads_q = c.heads_q,
-          .heads_kv = c.heads_kv,
-          .group = c.heads_q / c.heads_kv,
-          .len_q = c.len_q,
-          .len_k = c.len_k,
-          .window_left = c.left,
-          .window_right = c.right,
-          .scale_log2 = static_cast<float>(c.scale * std::numbers::log2e),
-          .lse_unit = std::numbers::ln2_v<float>,
-          .bundle = schedule_of(c).bundle,
-          .row_tiles = schedule_of(c).row_tiles,
-          .heads = kiln::device::pack_heads(c.heads_q / c.heads_kv, c.len_q)};
+  const kiln::device::AttentionParams call{.q = q.data(),
+                                           .k = k.data(),
+                                           .v = v.data(),
+                                           .o = o.data(),
+                                           .lse = lse,
+                                           .q_strides = q.strides,
+                                           .k_strides = k.strides,
+                                           .v_strides = v.strides,
+                                           .o_strides = o.strides,
+                                           .batch = c.batch,
+                                           .heads_q = c.heads_q,
+                                           .heads_kv = c.heads_kv,
+                                           .group = c.heads_q / c.heads_kv,
+                                           .len_q = c.len_q,
+                                           .len_k = c.len_k,
+                                           .window_left = c.left,
+                                           .window_right = c.right,
+                                           .scale_log2 = static_cast<float>(c.scale * std::numbers::log2e),
+                                           .lse_unit = std::numbers::ln2_v<float>,
+                                           .heads = kiln::device::pack_heads(c.heads_q / c.heads_kv, c.len_q)};
+  return {call, schedule_of(c).bundle, schedule_of(c).row_tiles};
 }
 
 bool sees(const Case& c, int i, int j) {
@@ -96,7 +95,7 @@ bool sees(const Case& c, int i, int j) {
 
 void launch_case(const Case& c, Tensor& q, Tensor& k, Tensor& v, Tensor& o, float* lse) {
   const auto params = params_of(c, q, k, v, o, lse);
-  c.kernel->run(&params, schedule_of(c).blocks());
+  c.kernel->run(&params, {static_cast<unsigned>(schedule_of(c).blocks())});
 }
 
 /// A forward call and its result.

@@ -131,35 +131,46 @@ TEST(SmemPlan, CountsWhatTheKernelsHold) {
   EXPECT_EQ(forward_smem_bytes(DType::f16, 72, 40, 64, 32, 2, false), 2 * (64 * 80 + 2 * 32 * (80 + 48)) + 128);
   EXPECT_EQ(forward_smem_bytes(DType::f32, 72, 40, 64, 32, 2, false), 4 * (64 * 96 + 2 * 32 * (96 + 64)) + 128);
   EXPECT_EQ(forward_smem_bytes(DType::f16, 64, 64, 64, 32, 3, true), 2 * (64 * 64 + 3 * 32 * 128) + 3 * 32 * 16 + 128);
-  EXPECT_EQ(decode_smem_bytes(DType::bf16, 128, 128, 64, 4, 4), 4096 + 4 * 64 * 512);
-  EXPECT_EQ(decode_smem_bytes(DType::bf16, 64, 64, 128, 2, 8) % 128, 0);
-  EXPECT_GE(decode_smem_bytes(DType::bf16, 16, 256, 16, 2, 1), 512 + 16 * (256 + 8) * 4)
-      << "the warps' O is larger than K and V";
+  const i32 places = 4 * 64 * 512;
+  const i32 beside = 2 * 4096 + 4 * 16 * 8 + kDecodeWorks * kDecodeWorkBytes;  // Q, maxima and sums, works
+  EXPECT_EQ(decode_smem_bytes(DType::bf16, 128, 128, 16, 64, 4, 4, false), ceil_div(places + beside, 128) * 128);
+  EXPECT_EQ(decode_smem_bytes(DType::bf16, 128, 128, 16, 64, 4, 4, true),
+            ceil_div(places + beside + 64 * 16, 128) * 128);
+  EXPECT_EQ(decode_smem_bytes(DType::bf16, 64, 64, 16, 128, 2, 8, false) % 128, 0);
+  EXPECT_FALSE(DecodePlaces(DType::bf16, 128, 128, 16, 64, 4, 4).output_has_own()) << "O fits over a tile";
+  EXPECT_TRUE(DecodePlaces(DType::bf16, 16, 256, 16, 16, 2, 1).output_has_own());
+}
+
+TEST(SmemPlan, WarpsOfDecodeLieAlongTheRowsAsFarAsRegistersForce) {
+  EXPECT_EQ(decode_warps(128, 16, 4).rows, 1);
+  EXPECT_EQ(decode_warps(64, 32, 4).rows, 1);
+  EXPECT_EQ(decode_warps(64, 64, 4).rows, 2);
+  EXPECT_EQ(decode_warps(128, 64, 4).rows, 4);
+  EXPECT_EQ(decode_warps(136, 64, 8).rows, 4);
+  EXPECT_EQ(decode_warps(136, 64, 8).keys, 2);
+  EXPECT_EQ(decode_warps(64, 64, 8).rows, 4) << "more warps, fewer rows each";
 }
 
 TEST(DecodeWorkspace, PartsFollowEachOtherAligned) {
-  const DecodeWorkspace w = decode_workspace(3, 5, 128, 7);
+  const DecodeWorkspace w = decode_workspace(7, 16, 128);
   EXPECT_EQ(w.counters, 0);
-  EXPECT_EQ(w.partial_lse, kMaxDecodeCounters * 4);
-  EXPECT_GE(w.partial_o, w.partial_lse + i64{3} * 5 * 7 * 4);
+  EXPECT_EQ(w.partial_state, kMaxDecodeCounters * 4);
+  EXPECT_GE(w.partial_o, w.partial_state + i64{7} * 16 * 2 * 4);
   EXPECT_EQ(w.partial_o % kWorkspaceAlignment, 0);
-  EXPECT_EQ(w.bytes, w.partial_o + i64{3} * 5 * 7 * 128 * 4);
+  EXPECT_EQ(w.bytes, w.partial_o + i64{7} * 16 * 128 * 4);
 }
 
 TEST(DecodeWorkspace, CountersLieTheSameForAllShapes) {
-  EXPECT_EQ(decode_workspace(1, 1, 64, 2).partial_lse, decode_workspace(512, 64, 128, 9).partial_lse);
+  EXPECT_EQ(decode_workspace(1, 16, 64).partial_state, decode_workspace(5000, 64, 128).partial_state);
 }
 
-TEST(DecodeWorkspace, UnsplitNeedsNone) { EXPECT_EQ(decode_workspace(64, 64, 128, 1).bytes, 0); }
+TEST(DecodeWorkspace, UnsplitNeedsNone) { EXPECT_EQ(decode_workspace(0, 16, 128).bytes, 0); }
 
-TEST(DecodeWorkspace, SizesAre64Bit) {
-  EXPECT_GT(decode_workspace(4096, 128, 128, 64).bytes, i64{1} << 33);
-  EXPECT_EQ(decode_counters(2, 40, 2), 2 * 2 * 2);
-}
+TEST(DecodeWorkspace, SizesAre64Bit) { EXPECT_GT(decode_workspace(i64{1} << 21, 16, 128).bytes, i64{1} << 33); }
 
 TEST(Params, HaveTheSizeThatTheKernelsAssert) {
   EXPECT_EQ(sizeof(ForwardParams), 312u);
-  EXPECT_EQ(sizeof(DecodeParams), 200u);
+  EXPECT_EQ(sizeof(DecodeParams), 416u);
 }
 
 }  // namespace

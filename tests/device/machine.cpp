@@ -3,6 +3,7 @@
 #include "device/emulator/races.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <deque>
 #include <exception>
@@ -14,6 +15,7 @@
 
 EmulatedIndex threadIdx;
 EmulatedIndex blockIdx;
+EmulatedIndex gridDim;
 // What the kernels declare as their shared memory; as much as any GPU has.
 inline constexpr int kEmulatedSharedBytes = 232448;
 extern "C" {
@@ -58,8 +60,8 @@ struct Block {
   std::vector<Fiber> fibers;
   std::vector<Warp> warps;
   Meeting barrier;
-  bool any[2] = {false, false};
-  int progress = 0;  // meetings completed and threads finished
+  std::array<bool, 3> any{};  // of the barrier's round, the one before, whose last may still be read, and the next
+  int progress = 0;           // meetings completed and threads finished
   std::exception_ptr error;
 };
 
@@ -80,7 +82,7 @@ RaceDetector& races() {
 
 Moment now() {
   static std::uint64_t step = 0;
-  return {.block = blockIdx.x,
+  return {.block = blockIdx.x + blockIdx.y * gridDim.x,
           .thread = static_cast<int>(current),
           .block_barriers = self().block_barriers,
           .warp_barriers = self().warp_barriers,
@@ -151,7 +153,7 @@ bool run_warp_once(std::size_t warp) {
 bool run_once(Block& b) {
   bool alive = false;
   for (std::size_t i = 0; i < b.warps.size(); ++i) {
-    const std::size_t warp = blockIdx.x % 2 == 0 ? i : b.warps.size() - 1 - i;
+    const std::size_t warp = (blockIdx.x + blockIdx.y) % 2 == 0 ? i : b.warps.size() - 1 - i;
     for (int before = -1; before != b.progress;) {
       before = b.progress;
       alive |= run_warp_once(warp);
@@ -191,13 +193,13 @@ void run_block(int threads) {
 
 }  // namespace
 
-void launch(std::int64_t blocks, int threads, Copies how_it_copies, const std::function<void()>& thread_main) {
+void launch(Grid grid, int threads, Copies how_it_copies, const std::function<void()>& thread_main) {
   body = &thread_main;
   copies = how_it_copies;
   races().start_launch();
-  for (std::int64_t i = 0; i < blocks; ++i) {
-    blockIdx.x = static_cast<unsigned>(i);
-    run_block(threads);
+  gridDim = {grid.x, grid.y, 1};
+  for (blockIdx.y = 0; blockIdx.y < grid.y; ++blockIdx.y) {
+    for (blockIdx.x = 0; blockIdx.x < grid.x; ++blockIdx.x) run_block(threads);
   }
 }
 
@@ -212,13 +214,6 @@ void on_access(const void* address, std::size_t bytes, bool write) {
   busy = false;
 }
 
-void block_barrier(const std::source_location& site) {
-  if (!comes_to(site)) return;
-  meet(block->barrier);
-  ++self().block_barriers;
-  ++self().warp_barriers;
-}
-
 void warp_barrier(const std::source_location& site) {
   if (!comes_to(site)) return;
   warp_exchange({});
@@ -227,14 +222,16 @@ void warp_barrier(const std::source_location& site) {
 
 bool block_any(bool value, const std::source_location& site) {
   if (!comes_to(site)) return value;
-  const int round = block->barrier.round % 2;
+  const auto round = static_cast<std::size_t>(block->barrier.round) % block->any.size();
   block->any[round] |= value;
-  block->any[1 - round] = false;
+  block->any[(round + 1) % block->any.size()] = false;
   meet(block->barrier);
   ++self().block_barriers;
   ++self().warp_barriers;
   return block->any[round];
 }
+
+void block_barrier(const std::source_location& site) { static_cast<void>(block_any(false, site)); }
 
 const std::array<Words, kLanes>& warp_exchange(const Words& words) {
   Warp& warp = block->warps[current / kLanes];

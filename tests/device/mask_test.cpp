@@ -120,19 +120,5 @@ TEST(Mask, HugeLengthsAndWindowsDoNotOverflow) {
   EXPECT_EQ(wide.of_all_rows(kMaxLength - 1, kMaxLength - 1).end, 5);
 }
 
-TEST(Mask, DecodeQueryStandsAtTheLastKey) {
-  struct Case {
-    i32 length, max_len_k, left, begin, end;
-  };
-  for (const Case& c :
-       {Case{10, 20, -1, 0, 10}, Case{10, 20, 0, 9, 10}, Case{10, 20, 3, 6, 10}, Case{10, 20, 100, 0, 10},
-        Case{10, 20, INT_MAX, 0, 10}, Case{0, 20, 3, 0, 0}, Case{-7, 20, 3, 0, 0}, Case{INT_MAX, 20, 3, 16, 20}}) {
-    const KeyRange keys = decode_keys(c.length, c.max_len_k, true, c.left);
-    EXPECT_EQ(keys.begin, c.begin) << c.length << " left " << c.left;
-    EXPECT_EQ(keys.end, c.end) << c.length << " left " << c.left;
-    EXPECT_EQ(decode_keys(c.length, c.max_len_k, false, c.left).begin, 0);
-  }
-}
-
 }  // namespace
 }  // namespace kiln::device

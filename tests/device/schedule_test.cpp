@@ -1,5 +1,4 @@
 #include "device/mask.cuh"
-#include "device/split_plan.cuh"
 #include "device/tile_schedule.cuh"
 
 #include <climits>
@@ -112,52 +111,6 @@ TEST(ForwardSchedule, ABundleFitsTheCacheUnlessOneStreamDoesNot) {
 TEST(ForwardSchedule, NoQueriesOrNoSequencesMeanNoBlocks) {
   EXPECT_EQ(schedule_of(2, 4, 4, 0, 100).blocks(), 0);
   EXPECT_EQ(schedule_of(0, 4, 4, 100, 100).blocks(), 0);
-}
-
-TEST(DecodeSchedule, GivesEveryTileToOneBlock) {
-  const auto schedule = decode_schedule(3, 40, 2, 5);
-  EXPECT_EQ(schedule.row_tiles, 2);  // 20 heads of one KV head are 16 + 4
-  ASSERT_EQ(schedule.blocks(), 2 * 2 * 5 * 3);
-  std::set<std::tuple<i32, i32, i32, i32>> seen;
-  for (u32 block = 0; block < schedule.blocks(); ++block) {
-    const DecodeTile tile = schedule.tile_of(block);
-    ASSERT_TRUE(tile.row_tile < 2 && tile.kv_head < 2 && tile.split < 5 && tile.batch < 3);
-    seen.insert({tile.row_tile, tile.kv_head, tile.split, tile.batch});
-  }
-  EXPECT_EQ(std::ssize(seen), schedule.blocks());
-}
-
-TEST(SplitPlan, SharesAreWholeBalancedAndInOrder) {
-  for (i32 end = 0; end < 300; end += 7) {
-    for (i32 begin = 0; begin <= end; begin += 31) {
-      for (const i32 splits : {1, 2, 3, 8, 33}) {
-        const SplitPlan plan = plan_splits({begin, end}, 16, splits);
-        ASSERT_GE(plan.working, 1);
-        ASSERT_LE(plan.working, splits);
-        i32 next = begin / 16;
-        i32 shortest = 1 << 20;
-        i32 longest = 0;
-        for (i32 s = 0; s < plan.working; ++s) {
-          const TileSpan share = plan.share(s);
-          ASSERT_EQ(share.begin, next);
-          next = share.end;
-          shortest = std::min(shortest, share.end - share.begin);
-          longest = std::max(longest, share.end - share.begin);
-        }
-        const i32 last = begin < end ? ceil_div(end, 16) : begin / 16;
-        ASSERT_EQ(next, last) << "keys " << begin << " … " << end;
-        ASSERT_LE(longest - shortest, 1);
-        if (begin < end) {
-          ASSERT_GE(shortest, 1) << "a working split without work";
-        }
-      }
-    }
-  }
-}
-
-TEST(SplitPlan, LargestNumbersDoNotOverflow) {
-  const SplitPlan plan = plan_splits({0, kMaxLength}, 16, 1 << 20);
-  EXPECT_EQ(plan.share((1 << 20) - 1).end, kMaxLength / 16);
 }
 
 }  // namespace

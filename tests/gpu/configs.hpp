@@ -8,8 +8,6 @@
 
 namespace kiln::test {
 
-inline constexpr std::array kDTypes = {DType::bf16, DType::f16};
-
 /// What elements are, go through and come out as.
 struct Types {
   DType dtype = DType::bf16;
@@ -24,9 +22,6 @@ inline constexpr std::array<Types, 6> kTypes = {{
     {.dtype = DType::f32},
     {.dtype = DType::f32, .allow_tf32 = true},
 }};
-
-/// (q·k, v) of decode kernels.
-inline constexpr std::array<std::pair<int, int>, 4> kHeadDims = {{{128, 128}, {64, 64}, {64, 128}, {128, 64}}};
 
 /// (q·k, v) of forward kernels: those that models have, the least, and odd pairs.
 inline constexpr std::array<std::pair<int, int>, 16> kForwardHeadDims = {{{128, 128},

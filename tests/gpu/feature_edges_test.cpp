@@ -117,7 +117,7 @@ TEST_P(FeatureEdges, RowsOfMinusInfinityBiasAreZeroWithLseMinusInfinity) {
   ForwardCall call({.config = of(kAdditive), .batch = 2, .len_q = 70, .len_k = 150});
   for (int b = 0; b < 2; ++b)
     for (int head = 0; head < 2; ++head)
-      for (int j = 0; j < 150; ++j) call.put_bias(b, head, 33, j, -kInf);
+      for (int j = 0; j < 150; ++j) call.bias.put(b, head, 33, j, -kInf);
   check(call);
   expect_empty_row(call, 33, -kInf);
 }
@@ -126,7 +126,7 @@ TEST_P(FeatureEdges, RowsThatAMaskHidesAreZeroWithLseMinusInfinity) {
   ForwardCall call({.config = of(kMask), .batch = 2, .len_q = 70, .len_k = 150});
   for (int b = 0; b < 2; ++b)
     for (int head = 0; head < 2; ++head)
-      for (int j = 0; j < 150; ++j) call.put_bias(b, head, 69, j, 0);
+      for (int j = 0; j < 150; ++j) call.bias.put(b, head, 69, j, 0);
   check(call);
   expect_empty_row(call, 69, -kInf);
 }
@@ -135,7 +135,7 @@ TEST_P(FeatureEdges, AMaskMayShowOneKeyInTheLastTile) {
   ForwardCall call({.config = of(kMask), .len_q = 3, .len_k = 200});
   for (int head = 0; head < 2; ++head)
     for (int i = 0; i < 3; ++i)
-      for (int j = 0; j < 200; ++j) call.put_bias(0, head, i, j, j == 199 ? 128 : 0);
+      for (int j = 0; j < 200; ++j) call.bias.put(0, head, i, j, j == 199 ? 128 : 0);
   check(call);
 }
 
@@ -224,7 +224,7 @@ TEST_P(FeatureEdges, AHugeNegativeScoreAloneStillGivesItsValue) {
   call.q.fill(1024.0F / 128);
   call.k.fill(-512.0F);
   for (int head = 0; head < 2; ++head)
-    for (int i = 0; i < 70; ++i) call.put_bias(0, head, i, 0, -1000);
+    for (int i = 0; i < 70; ++i) call.bias.put(0, head, i, 0, -1000);
   call.upload();
   call.launch(stream());
   synchronize();

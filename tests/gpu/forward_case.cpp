@@ -20,11 +20,14 @@ std::string_view name_of(DType dtype) {
   return "?";
 }
 
-namespace {
-
 // Names hold letters, digits and underscores only.
 
+namespace {
+
 std::string side(int keys) { return keys < 0 ? "open" : fmt::format("{}", keys); }
+
+}  // namespace
+
 std::string sides(int left, int right) { return fmt::format("_l{}_r{}", side(left), side(right)); }
 
 std::string mille(float value) { return fmt::format("{}{:.0f}pm", value < 0 ? "minus" : "", std::abs(value) * 1000); }
@@ -33,8 +36,6 @@ std::string bias_name(const BiasShape& shape) {
   if (shape == BiasShape{}) return "";
   return fmt::format("_bias{}{}{}", shape.batch ? "b" : "", shape.heads ? "h" : "", shape.rows ? "q" : "");
 }
-
-}  // namespace
 
 std::string name_of(const AttentionConfig& config) {
   std::string name = fmt::format("{}_d{}", name_of(config.dtype), config.head_dim_qk);

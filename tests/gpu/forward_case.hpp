@@ -53,7 +53,12 @@ struct ForwardCase {
   std::uint64_t seed = 0;            ///< of the data, beside the name
 };
 
+// Parts of names.
 std::string_view name_of(DType dtype);
+std::string sides(int left, int right);
+std::string mille(float value);
+std::string bias_name(const BiasShape& shape);
+
 /// "bf16_d64x128_causal_softcap_b2_q113_k239_h6x2_padded_lse_s7"
 std::string name_of(const AttentionConfig& config);
 std::string name_of(const ForwardCase& test);

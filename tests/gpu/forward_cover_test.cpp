@@ -1,20 +1,10 @@
 // Every pair of what a forward call may be occurs in some case here, and each kernel then meets random geometry.
 #include "gpu/forward_call.hpp"
 #include "gpu/forward_cases.hpp"
-
-#include <fmt/format.h>
-
-#include <set>
+#include "gpu/numbered.hpp"
 
 namespace kiln::test {
 namespace {
-
-/// Cases in their order, with a number that keeps names apart.
-std::vector<std::pair<std::string, ForwardCase>> numbered(const std::vector<ForwardCase>& cases) {
-  std::vector<std::pair<std::string, ForwardCase>> named;
-  for (const ForwardCase& test : cases) named.emplace_back(fmt::format("n{}_{}", named.size(), name_of(test)), test);
-  return named;
-}
 
 using NamedCase = std::pair<std::string, ForwardCase>;
 

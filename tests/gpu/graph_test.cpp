@@ -3,8 +3,10 @@
 
 #include "gpu/decode_call.hpp"
 #include "gpu/driver_extras.hpp"
+#include "gpu/forward_call.hpp"
 #include "support/expect_error.hpp"
 
+#include <functional>
 #include <thread>
 
 namespace kiln::test {
@@ -21,15 +23,31 @@ class GraphTest : public GpuTest {
   }
 };
 
+/// Calls that differ in how keys are shared out, where they lie and how many queries there are.
+std::vector<DecodeCase> decode_cases() {
+  return {
+      {.max_len_k = 2000, .lengths = {2000, 1, 999}},
+      {.max_len_k = 2000, .lengths = {2000, 1, 999}, .num_splits = 1},
+      {.max_len_k = 2000, .lengths = {2000, 1, 999}, .num_splits = 8},
+      {.max_len_k = 2000, .lengths = {2000, 1, 999}, .split_size = 300},
+      {.len_q = 16, .max_len_k = 2000, .lengths = {2000, 1, 999}, .tree = Tree::branches},
+      {.config = {.causal = true, .ragged = true, .paged = true},
+       .len_q = 300,
+       .max_len_k = 2000,
+       .lengths = {2000, 1, 999},
+       .tokens = {.cu = {0, 1, 2, 302}, .total = 302}},
+  };
+}
+
 TEST_F(GraphTest, ADecodeCallIsOneKernelNode) {
-  for (const int splits : {0, 1, 8}) {
-    DecodeCall call({.max_len_k = 2000, .lengths = {2000, 1, 999}, .num_splits = splits});
+  for (const DecodeCase& test : decode_cases()) {
+    DecodeCall call(test);
     call.upload();
     call.launch(stream());  // makes kernel and workspace
     synchronize();
     const auto nodes = captured_nodes(*Gpu::driver(), stream(), [&] { call.launch(stream()); });
-    EXPECT_EQ(nodes.kernels, 1U) << splits << " splits";
-    EXPECT_EQ(nodes.others, 0U) << splits << " splits";
+    EXPECT_EQ(nodes.kernels, 1U) << description(test);
+    EXPECT_EQ(nodes.others, 0U) << description(test);
   }
 }
 
@@ -59,6 +77,92 @@ TEST_F(GraphTest, AReplayFollowsTheLengthsOnTheDevice) {
     graph.launch(stream());
     EXPECT_TRUE(call.matches_reference()) << ::testing::PrintToString(lengths);
   }
+}
+
+/// Captures the call as it is, and replays it with each of these lists and its page table as `change` leaves it.
+void expect_replays_follow(DecodeCall& call, Stream stream, const std::vector<DecodeCase>& rounds,
+                           const std::function<void(DecodeCall&)>& change) {
+  call.upload();
+  call.launch(stream);
+  EXPECT_TRUE(call.matches_reference());
+  cuda::StreamCapture capture(Gpu::driver(), stream);
+  call.launch(stream);
+  const cuda::Graph graph = capture.finish();
+  for (const DecodeCase& round : rounds) {
+    call.set_lists(round);
+    change(call);
+    call.upload_page_table();
+    graph.launch(stream);
+    EXPECT_TRUE(call.matches_reference()) << description(round);
+  }
+}
+
+TEST_F(GraphTest, ADecodeReplayFollowsNewTokensAndPages) {
+  for (const int split_size : {0, 200}) {
+    DecodeCase test{.config = {.causal = true, .ragged = true, .paged = true},
+                    .len_q = 40,
+                    .max_len_k = 1200,
+                    .lengths = {1200, 1200, 1200, 1200},
+                    .split_size = split_size,
+                    .tokens = {.cu = {0, 20, 40, 60, 80}, .total = 80}};
+    DecodeCall call(test);
+    std::vector<DecodeCase> rounds;
+    const auto round = [&](std::vector<std::int32_t> lengths, std::vector<std::int32_t> cu) {
+      test.lengths = std::move(lengths);
+      test.tokens.cu = std::move(cu);
+      rounds.push_back(test);
+    };
+    round({1, 600, 0, 1199}, {0, 1, 2, 3, 4});
+    round({40, 1200, 64, 65}, {0, 40, 41, 41, 80});
+    round({0, 0, 0, 0}, {0, 1, 2, 3, 4});
+    round({1200, 3, 700, 800}, {5, 5, 5, 5, 6});
+    round({1200, 1200, 1200, 1200}, {0, 20, 40, 60, 80});
+    // Pages are exchanged, among the sequences too.
+    expect_replays_follow(call, stream(), rounds, [](DecodeCall& each) {
+      std::vector<std::int32_t*> used;
+      for (std::int32_t& page : each.page_table)
+        if (page != kNoPage) used.push_back(&page);
+      const std::int32_t last = *used.back();
+      for (std::size_t i = used.size() - 1; i > 0; --i) *used[i] = *used[i - 1];
+      *used.front() = last;
+    });
+  }
+}
+
+TEST_F(GraphTest, ADecodeReplayFollowsListsOfPages) {
+  DecodeCase test{.config = {.paged = true},
+                  .len_q = 2,
+                  .max_len_k = 600,
+                  .lengths = {600, 600, 600},
+                  .page_lists = {.indptr = {0, 30, 60, 90}, .last_page_len = {16, 16, 16}}};
+  DecodeCall call(test);
+  std::vector<DecodeCase> rounds;
+  for (const PageLists& lists : {PageLists{{0, 10, 10, 90}, {3, 16, 9}}, PageLists{{60, 61, 62, 63}, {1, 2, 16}},
+                                 PageLists{{0, 38, 76, 90}, {16, 8, 1}}, PageLists{{7, 7, 7, 7}, {16, 1, 1}}}) {
+    test.page_lists = lists;
+    rounds.push_back(test);
+  }
+  expect_replays_follow(call, stream(), rounds, [](DecodeCall&) {});
+}
+
+TEST_F(GraphTest, ADecodeReplayFollowsRowsAndPadding) {
+  DecodeCase test{.config = {.causal = true},
+                  .len_q = 3,
+                  .max_len_k = 600,
+                  .lengths = {600, 600, 600},
+                  .cache_rows = {2, 1, 0},
+                  .left_padding = {0, 0, 0}};
+  DecodeCall call(test);
+  std::vector<DecodeCase> rounds;
+  for (const auto& [rows, padding] :
+       {std::pair<std::vector<std::int32_t>, std::vector<std::int32_t>>{{0, 0, 1}, {5, 64, 599}},
+        {{-1, 2, -1}, {0, 600, 0}},
+        {{1, 2, 0}, {1, 130, -1}}}) {
+    test.cache_rows = rows;
+    test.left_padding = padding;
+    rounds.push_back(test);
+  }
+  expect_replays_follow(call, stream(), rounds, [](DecodeCall&) {});
 }
 
 /// Captures the call as it is, and replays it with each of these lengths.

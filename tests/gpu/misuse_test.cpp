@@ -1,14 +1,18 @@
 // What a caller may get wrong. Every message names the value and the limit; after it the GPU and the
 // kernel are as good as before.
 #include "gpu/decode_call.hpp"
+#include "gpu/forward_call.hpp"
 #include "support/expect_error.hpp"
 
 #include <functional>
+#include <limits>
 
 namespace kiln::test {
 namespace {
 
 using ::testing::HasSubstr;
+
+constexpr int kMostInt = std::numeric_limits<int>::max();
 
 std::uint16_t* shifted(const void* pointer, std::ptrdiff_t elements) {
   return static_cast<std::uint16_t*>(const_cast<void*>(pointer)) + elements;
@@ -144,10 +148,72 @@ std::vector<DecodeMisuse> decode_misuses() {
   };
 }
 
-class DecodeMisuses : public GpuTest, public ::testing::WithParamInterface<DecodeMisuse> {};
+/// What only a call with every feature can get wrong.
+std::vector<DecodeMisuse> decode_feature_misuses() {
+  constexpr std::int64_t kFar = std::int64_t{1} << 40;
+  return {
+      {"negative_len_q", [](auto& a) { a.len_q = -2; }, {"len_q", "-2"}},
+      {"huge_len_q", [](auto& a) { a.len_q = kMostInt; }, {"len_q", "2147483647", "at most 1073741824"}},
+      {"negative_split_size", [](auto& a) { a.split_size = -64; }, {"split_size", "-64"}},
+      {"splits_and_their_size", [](auto& a) { a.split_size = 64; }, {"num_splits is 4", "split_size 64", "must be 0"}},
+      {"infinite_scale", [](auto& a) { a.scale = std::numeric_limits<float>::infinity(); }, {"scale", "inf"}},
+      {"window_below_open", [](auto& a) { a.window_right = -2; }, {"window_right", "-2", "-1"}},
+      {"no_softcap", [](auto& a) { a.softcap = 0; }, {"softcap", "0", "more than 0"}},
+      {"null_slopes", [](auto& a) { a.alibi_slopes = nullptr; }, {"alibi_slopes", "null"}},
+      {"null_sinks", [](auto& a) { a.sinks = nullptr; }, {"sinks", "null"}},
+      {"null_bias", [](auto& a) { a.bias.data = nullptr; }, {"bias", "null"}},
+      {"negative_bias_stride", [](auto& a) { a.bias.strides.row = -1; }, {"bias.strides.row", "-1"}},
+      {"misaligned_tree", [](auto& a) { a.tree.words = shifted_bytes(a.tree.words, 2); }, {"tree.words", "4 bytes"}},
+      {"negative_tree_stride", [](auto& a) { a.tree.row_stride = -1; }, {"tree.row_stride", "-1"}},
+      {"huge_tree_stride", [](auto& a) { a.tree.batch_stride = kFar; }, {"tree.batch_stride", "2^40"}},
+      {"misaligned_cu_seqlens",
+       [](auto& a) { a.cu_seqlens_q = shifted_bytes(a.cu_seqlens_q, 1); },
+       {"cu_seqlens_q", "4 bytes"}},
+      {"misaligned_used", [](auto& a) { a.seqused_q = shifted_bytes(a.seqused_q, 3); }, {"seqused_q", "4 bytes"}},
+      {"negative_total", [](auto& a) { a.total_q = -1; }, {"total_q", "-1"}},
+      {"total_without_cu_seqlens", [](auto& a) { a.cu_seqlens_q = nullptr; }, {"total_q", "7", "null"}},
+      {"misaligned_cache_rows",
+       [](auto& a) { a.cache_rows = shifted_bytes(a.cache_rows, 2); },
+       {"cache_rows", "4 bytes"}},
+      {"misaligned_padding",
+       [](auto& a) { a.left_padding = shifted_bytes(a.left_padding, 2); },
+       {"left_padding", "4 bytes"}},
+      {"no_page_size", [](auto& a) { a.pages.page_size = 0; }, {"page_size", "0", "1 or more"}},
+      {"null_page_table", [](auto& a) { a.pages.table = nullptr; }, {"pages.table", "null"}},
+      {"short_page_table", [](auto& a) { a.pages.row_stride = 24; }, {"row_stride", "24", "25 entries"}},
+      {"null_last_page_len", [](auto& a) { a.pages.indptr = a.cu_seqlens_q; }, {"pages.last_page_len", "null"}},
+      {"misaligned_indptr",
+       [](auto& a) { a.pages.indptr = shifted_bytes(a.cu_seqlens_q, 2); },
+       {"pages.indptr", "4 bytes"}},
+      {"odd_page_stride", [](auto& a) { a.k_cache.strides.batch += 4; }, {"k_cache", "batch", "16 bytes"}},
+  };
+}
 
-TEST_P(DecodeMisuses, NameTheValueAndTheLimit) {
-  DecodeCall call({.max_len_k = 400, .lengths = {400, 9}, .num_splits = 4});
+DecodeCase decode_with_everything() {
+  return {.config = {.window = Window::sliding,
+                     .softcap = true,
+                     .alibi = true,
+                     .sinks = true,
+                     .bias = Bias::additive,
+                     .ragged = true,
+                     .paged = true},
+          .len_q = 4,
+          .max_len_k = 400,
+          .lengths = {400, 9},
+          .num_splits = 4,
+          .tree = Tree::branches,
+          .tokens = {.cu = {0, 4, 7}, .used = {4, 2}, .total = 7},
+          .cache_rows = {1, 0},
+          .left_padding = {0, 2}};
+}
+
+class DecodeMisuses : public GpuTest, public ::testing::WithParamInterface<DecodeMisuse> {
+ protected:
+  void expect_refusal(const DecodeCase& test) const;
+};
+
+void DecodeMisuses::expect_refusal(const DecodeCase& test) const {
+  DecodeCall call(test);
   call.upload();
   const DecodeKernel kernel = Gpu::runtime().decode(call.test.config);
   DecodeArgs args = call.args();
@@ -160,6 +226,16 @@ TEST_P(DecodeMisuses, NameTheValueAndTheLimit) {
   EXPECT_TRUE(call.matches_reference());
 }
 
+TEST_P(DecodeMisuses, NameTheValueAndTheLimit) {
+  expect_refusal({.max_len_k = 400, .lengths = {400, 9}, .num_splits = 4});
+}
+
+class DecodeFeatureMisuses : public DecodeMisuses {};
+
+TEST_P(DecodeFeatureMisuses, NameTheValueAndTheLimit) { expect_refusal(decode_with_everything()); }
+
+INSTANTIATE_TEST_SUITE_P(Features, DecodeFeatureMisuses, ::testing::ValuesIn(decode_feature_misuses()),
+                         [](const auto& test) { return std::string(test.param.name); });
 INSTANTIATE_TEST_SUITE_P(Decode, DecodeMisuses, ::testing::ValuesIn(decode_misuses()),
                          [](const auto& test) { return std::string(test.param.name); });
 

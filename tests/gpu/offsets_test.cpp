@@ -129,6 +129,148 @@ TEST_P(Offsets, DecodeReadsAlongHugeRowStrides) {
   EXPECT_EQ(out.get(0), value);
 }
 
+TEST_P(Offsets, DecodeReadsTheRowsOfAHugeCacheThatSequencesChoose) {
+  // Two rows of a cache a huge stride apart; padding is in front of the second one's keys.
+  if (!fits(1)) GTEST_SKIP() << skip_;
+  constexpr int kLength = 300;
+  constexpr int kPadding = 7;
+  const std::int64_t far = GetParam() + 8;
+  Sparse cache(far + 2 * kLength * kDim);
+  Sparse q(2 * kDim);
+  Sparse out(2 * kDim);
+  const auto value = random_row(31);
+  q.put(0, spike(512));
+  cache.put(far + 299 * 2 * kDim, spike(64));
+  cache.put(far + 299 * 2 * kDim + kDim, value);
+  const auto list = [](const std::array<std::int32_t, 2>& values) {
+    return cuda::DeviceBuffer::of(Gpu::driver(), std::span<const std::int32_t>(values));
+  };
+  const auto rows = list({1, 0});
+  const auto padding = list({kPadding, 0});
+  const Strides strides{far, 2 * kDim, 0};
+  DecodeArgs args{.q = {q.data(), {kDim, 0, 0}},
+                  .k_cache = {cache.data(), strides},
+                  .v_cache = {static_cast<std::uint16_t*>(cache.data()) + kDim, strides},
+                  .out = {out.data(), {kDim, 0, 0}},
+                  .batch = 2,
+                  .max_len_k = kLength,
+                  .heads_q = 1,
+                  .heads_kv = 1,
+                  .cache_rows = rows.as<std::int32_t>(),
+                  .left_padding = padding.as<std::int32_t>()};
+  const DecodeKernel kernel = Gpu::runtime().decode({});
+  const cuda::DeviceBuffer workspace = make_workspace(kernel, args);
+  kernel.launch(stream(), args);
+  synchronize();
+  EXPECT_EQ(out.get(0), value);
+  EXPECT_EQ(out.get(kDim), std::vector<std::uint16_t>(kDim, 0)) << "the near row's values";
+}
+
+TEST_P(Offsets, DecodeReadsPagesFarOut) {
+  // Four pages whose last begins beyond the limit. K and V lie side by side in each row of them.
+  if (!fits(1)) GTEST_SKIP() << skip_;
+  constexpr int kPageSize = 16;
+  constexpr int kPages = 4;
+  constexpr int kLength = kPageSize * kPages;
+  constexpr int kKey = 20;  // in the second entry of the table
+  const std::int64_t page_stride = (GetParam() / (kPages - 1) + 8) / 8 * 8;
+  Sparse memory((kPages - 1) * page_stride + 2 * kPageSize * kDim);
+  Sparse q(kDim);
+  const auto value = random_row(32);
+  q.put(0, spike(512));
+  const std::int64_t at = (kPages - 1) * page_stride + (kKey % kPageSize) * 2 * kDim;
+  memory.put(at, spike(64));
+  memory.put(at + kDim, value);
+  const std::array<std::int32_t, kPages> table = {0, kPages - 1, 1, 2};
+  const std::array<std::int32_t, 3> lists = {0, kPages, kPageSize};  // indptr, and the last page's length
+  const auto device_table = cuda::DeviceBuffer::of(Gpu::driver(), std::span<const std::int32_t>(table));
+  const auto device_lists = cuda::DeviceBuffer::of(Gpu::driver(), std::span<const std::int32_t>(lists));
+  const Strides strides{page_stride, 2 * kDim, 0};
+  for (const bool as_lists : {false, true}) {
+    Sparse out(kDim);
+    DecodeArgs args{.q = {q.data(), {}},
+                    .k_cache = {memory.data(), strides},
+                    .v_cache = {static_cast<std::uint16_t*>(memory.data()) + kDim, strides},
+                    .out = {out.data(), {}},
+                    .batch = 1,
+                    .max_len_k = kLength,
+                    .heads_q = 1,
+                    .heads_kv = 1,
+                    .pages = {device_table.as<std::int32_t>(), kPages, kPageSize}};
+    if (as_lists) {
+      args.pages.indptr = device_lists.as<std::int32_t>();
+      args.pages.last_page_len = args.pages.indptr + 2;
+    }
+    const DecodeKernel kernel = Gpu::runtime().decode({.paged = true});
+    const cuda::DeviceBuffer workspace = make_workspace(kernel, args);
+    kernel.launch(stream(), args);
+    synchronize();
+    EXPECT_EQ(out.get(0), value) << as_lists;
+  }
+}
+
+TEST_P(Offsets, DecodeReadsAndWritesPackedRowsFarApart) {
+  // New tokens of two sequences in a packed tensor whose rows lie far apart; K and V are small.
+  if (!fits(1)) GTEST_SKIP() << skip_;
+  constexpr int kTokens = 8;
+  constexpr int kFirst = 5;  // of the first sequence
+  const std::int64_t row_stride = (GetParam() / (kTokens - 1) + 8) / 8 * 8;
+  Sparse memory((kTokens - 1) * row_stride + 2 * kDim);  // q and out side by side
+  Sparse cache(4 * kDim);                                // a key and a value for each sequence
+  const auto value = random_row(33);
+  cache.put(3 * kDim, value);
+  const std::array<std::int32_t, 3> cu_seqlens = {0, kFirst, kTokens};
+  const auto device_lengths = cuda::DeviceBuffer::of(Gpu::driver(), std::span<const std::int32_t>(cu_seqlens));
+  const Strides strides{0, row_stride, 0};
+  DecodeArgs args{.q = {memory.data(), strides},
+                  .k_cache = {cache.data(), {2 * kDim, 0, 0}},
+                  .v_cache = {static_cast<std::uint16_t*>(cache.data()) + kDim, {2 * kDim, 0, 0}},
+                  .out = {static_cast<std::uint16_t*>(memory.data()) + kDim, strides},
+                  .batch = 2,
+                  .len_q = kFirst,
+                  .max_len_k = 1,
+                  .heads_q = 1,
+                  .heads_kv = 1,
+                  .cu_seqlens_q = device_lengths.as<std::int32_t>(),
+                  .total_q = kTokens};
+  const DecodeKernel kernel = Gpu::runtime().decode({.ragged = true});
+  const cuda::DeviceBuffer workspace = make_workspace(kernel, args);
+  kernel.launch(stream(), args);
+  synchronize();
+  for (int i = kFirst; i < kTokens; ++i) EXPECT_EQ(memory.get(i * row_stride + kDim), value) << "row " << i;
+  EXPECT_EQ(memory.get((kFirst - 1) * row_stride + kDim), std::vector<std::uint16_t>(kDim, 0));
+}
+
+TEST_P(Offsets, DecodeReadsABiasFarOut) {
+  // The second sequence's bias lies beyond the limit and lets all but one key go.
+  if (!fits(1)) GTEST_SKIP() << skip_;
+  constexpr int kLength = 70;
+  constexpr int kKey = 33;
+  constexpr std::int64_t kTensor = kLength * kDim;
+  Sparse bias(GetParam() + 8 + kLength);
+  Sparse memory(2 * kTensor);
+  Sparse out(2 * kDim);
+  std::vector<std::uint16_t> row(kLength, to_bf16(-1000));
+  row[kKey] = 0;
+  bias.put(GetParam() + 8, row);
+  const auto value = random_row(34);
+  memory.put(kTensor + kKey * kDim, value);
+  DecodeArgs args{.q = {memory.data(), {}},  // zeros: scores are the bias
+                  .k_cache = {memory.data(), {}},
+                  .v_cache = {memory.data(), {kTensor, kDim, 0}},
+                  .out = {out.data(), {kDim, 0, 0}},
+                  .batch = 2,
+                  .max_len_k = kLength,
+                  .heads_q = 1,
+                  .heads_kv = 1,
+                  .bias = {bias.data(), {.batch = GetParam() + 8, .row = 0, .head = 0}}};
+  const DecodeKernel kernel = Gpu::runtime().decode({.bias = Bias::additive});
+  const cuda::DeviceBuffer workspace = make_workspace(kernel, args);
+  kernel.launch(stream(), args);
+  synchronize();
+  EXPECT_EQ(out.get(kDim), value);
+}
+
 TEST_P(Offsets, ForwardReadsAndWritesFarOut) {
   // Two sequences a huge stride apart, for all four tensors; they share one buffer.
   if (!fits(1)) GTEST_SKIP() << skip_;

@@ -1,5 +1,6 @@
 // The Runtime on a real driver: where kernels come from, what it counts, what it leaves alone.
 #include "gpu/decode_call.hpp"
+#include "gpu/forward_call.hpp"
 #include "support/expect_error.hpp"
 #include "support/temp_folder.hpp"
 

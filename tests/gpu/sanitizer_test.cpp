@@ -2,6 +2,7 @@
 // is some hundred times slower, so few and small, but every path of both kernels.
 #include "gpu/configs.hpp"
 #include "gpu/decode_call.hpp"
+#include "gpu/forward_call.hpp"
 
 namespace kiln::test {
 namespace {
@@ -125,6 +126,49 @@ std::vector<DecodeCase> decode_cases() {
        .lengths = {200},
        .num_splits = 0,
        .layout = Layout::padded},
+      {.config = {.causal = true, .sinks = true, .ragged = true, .paged = true},
+       .len_q = 20,
+       .max_len_k = 200,
+       .lengths = {200, 65, 0, 20},
+       .layout = Layout::padded,
+       .tree = Tree::branches,
+       .tokens = {.cu = {0, 20, 21, 22, 31}, .total = 33},
+       .left_padding = {3, 0, 0, 7},
+       .page_size = 5},
+      {.config = {.dtype = DType::f16, .paged = true, .decode_rows = 32},
+       .len_q = 9,
+       .max_len_k = 150,
+       .lengths = {150, 64, 33},
+       .split_size = 64,
+       .page_size = 16,
+       .page_lists = {.indptr = {1, 11, 12, 12}, .last_page_len = {6, 7, 1}}},
+      {.config = {.head_dim_qk = 72, .head_dim_v = 72, .softcap = true, .alibi = true, .bias = Bias::additive},
+       .len_q = 3,
+       .max_len_k = 150,
+       .heads_q = 6,
+       .lengths = {150, 3},
+       .num_splits = 3,
+       .slopes_per_sequence = true,
+       .cache_rows = {2, -1}},
+      {.config = {.head_dim_qk = 192,
+                  .head_dim_v = 128,
+                  .bias = Bias::mask,
+                  .ragged = true,
+                  .output_f32 = true,
+                  .decode_rows = 64},
+       .len_q = 33,
+       .max_len_k = 130,
+       .heads_q = 4,
+       .lengths = {130, 129},
+       .lse_base2 = true,
+       .tree = Tree::bits,
+       .tokens = {.used = {33, 1}}},
+      {.config = {.dtype = DType::f16, .head_dim_qk = 256, .head_dim_v = 256, .causal = true},
+       .len_q = 17,
+       .max_len_k = 140,
+       .heads_q = 4,
+       .lengths = {140, 7},
+       .split_size = 32},
   };
 }
 

@@ -1,5 +1,6 @@
 #include "plan/plan.hpp"
 
+#include "plan/decode_split.hpp"
 #include "support/expect_error.hpp"
 
 #include <gmock/gmock.h>
@@ -188,6 +189,47 @@ TEST(Plan, RefusesByNameAndLimit) {
               AllOf(HasSubstr("7.0"), HasSubstr("75"), HasSubstr("121")));
 }
 
+struct BadSide {
+  const char* name;
+  AttentionConfig config;
+  const char* text;
+};
+
+class WindowSides : public testing::TestWithParam<BadSide> {};
+
+TEST_P(WindowSides, AreRefusedByNameValueAndLimit) {
+  const auto device = reference_device(90);
+  const KernelRequest wanted{.kind = KernelKind::forward, .config = GetParam().config};
+  EXPECT_EQ(error_of(ErrorCode::invalid_argument, [&] { (void)plan(wanted, device, {}); }), GetParam().text);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Plan, WindowSides,
+    testing::Values(
+        BadSide{"LeftBelowOpen",
+                {.window = Window::fixed, .window_left = -2},
+                "window_left is -2: it must be -1 (open) or more"},
+        BadSide{"RightBelowOpen",
+                {.window = Window::fixed, .window_left = 4, .window_right = -7},
+                "window_right is -7: it must be -1 (open) or more"},
+        BadSide{"BelowOpenWithoutAWindow", {.window_right = -2}, "window_right is -2: it must be -1 (open) or more"},
+        BadSide{"WithoutAWindow",
+                {.window_left = 0},
+                "window_left is 0, but window is none: it must be -1 unless window is fixed"},
+        BadSide{"OfASlidingWindow",
+                {.window = Window::sliding, .window_right = 9},
+                "window_right is 9, but window is sliding: it must be -1 unless window is fixed"}),
+    [](const auto& parameter) { return parameter.param.name; });
+
+TEST(Plan, FixedWindowsMayBeOpenOnEitherSide) {
+  const auto device = reference_device(90);
+  for (const auto& config :
+       {AttentionConfig{.window = Window::fixed, .window_left = 0},
+        AttentionConfig{.window = Window::fixed, .window_right = 0}, AttentionConfig{.window = Window::fixed}}) {
+    EXPECT_NO_THROW((void)plan({.kind = KernelKind::forward, .config = config}, device, {})) << to_string(config);
+  }
+}
+
 TEST(Plan, RefusesATilingThatCannotExist) {
   const auto device = reference_device(86);
   const auto wanted = request(KernelKind::forward, 128);
@@ -204,22 +246,54 @@ TEST(Plan, ADeviceWithTooLittleSharedMemorySaysSo) {
               AllOf(HasSubstr("1024"), HasSubstr("RTX 3090")));
 }
 
-TEST(DefaultSplits, FillTheDeviceWithoutExceedingTheKeys) {
-  const auto device = reference_device(90);
-  const auto config = plan(request(KernelKind::decode, 128), device, {});
+class Splits : public testing::Test {
+ protected:
+  const DeviceInfo device = reference_device(90);
+  const KernelConfig config = plan(request(KernelKind::decode, 128), device, {});
   const int room = device.sm_count * config.tiling.ctas_per_sm;
-  EXPECT_EQ(default_splits(config, device, 1, 32, 8, 1 << 20), room / 8);
-  EXPECT_EQ(default_splits(config, device, 1, 32, 8, config.tiling.tile_n * 3), 3) << "never more than key tiles";
-  EXPECT_EQ(default_splits(config, device, 1000, 32, 8, 1 << 20), 1) << "the batch fills it";
-  EXPECT_EQ(default_splits(config, device, 1, 1, 1, 1 << 30), 256) << "bounded for the merge";
-  EXPECT_EQ(default_splits(config, device, 1, 64, 1, 1 << 20), room / 4) << "64 heads are four row tiles";
+  const int tile = config.tiling.tile_n;
+
+  [[nodiscard]] DecodeSplit of(const DecodeArgs& args) const { return decode_split(config, device, args); }
+};
+
+TEST_F(Splits, BalancedGroupsFillTheDeviceAndNoMore) {
+  EXPECT_EQ(of({.batch = 1, .max_len_k = 1 << 20, .heads_q = 32, .heads_kv = 8}).params.groups, room / 8);
+  EXPECT_EQ(of({.batch = 999, .max_len_k = 1 << 20, .heads_q = 32, .heads_kv = 8}).params.groups, room / 8);
+  EXPECT_EQ(of({.batch = 1, .max_len_k = 3 * tile, .heads_q = 32, .heads_kv = 8}).params.groups, 3) << "a tile each";
+  EXPECT_EQ(of({.batch = 1, .max_len_k = 3 * tile, .heads_q = 64, .heads_kv = 1}).params.groups, 4 * 3)
+      << "64 heads are four row tiles";
+  EXPECT_EQ(of({.batch = 1, .max_len_k = 1 << 20, .heads_q = 1000, .heads_kv = 1000}).params.groups, 1);
+  const int many = of({.batch = 1, .max_len_k = 1 << 20, .heads_q = 100, .heads_kv = 100}).params.groups * 100;
+  EXPECT_GE(many, room * 18 / 10) << "two rounds, nearly full: one would leave a quarter idle";
+  EXPECT_LE(many, room * 2);
 }
 
-TEST(DefaultSplits, AreDefinedForEmptyCalls) {
-  const auto device = reference_device(90);
-  const auto config = plan(request(KernelKind::decode, 128), device, {});
-  EXPECT_EQ(default_splits(config, device, 0, 8, 8, 1024), 1);
-  EXPECT_EQ(default_splits(config, device, 1, 8, 8, 0), 1);
+TEST_F(Splits, ManySharesABlockCount) {
+  EXPECT_EQ(of({.batch = 4, .max_len_k = 1 << 14, .heads_q = 32, .heads_kv = 8}).params.share_cost, 0);
+  const auto many = of({.batch = 200, .max_len_k = 10 * tile, .heads_q = 32, .heads_kv = 8});
+  EXPECT_EQ(many.params.share_cost, 1);
+  EXPECT_EQ(many.work, 200 * (10 + 1));
+}
+
+TEST_F(Splits, AWorkspaceHasPlaceForWhatCanBeSplit) {
+  const auto balanced = of({.batch = 7, .max_len_k = 1 << 14, .heads_q = 32, .heads_kv = 8});
+  EXPECT_EQ(balanced.parts, 2 * balanced.params.groups);
+  EXPECT_EQ(balanced.counters, 8 * balanced.params.groups);
+  EXPECT_EQ(of({.batch = 7, .max_len_k = tile, .heads_q = 32, .heads_kv = 8}).parts, 0) << "one tile can't be split";
+  EXPECT_EQ(of({.batch = 7, .max_len_k = 0, .heads_q = 32, .heads_kv = 8}).parts, 0);
+}
+
+TEST_F(Splits, FixedOnesDependOnTheLongestSequenceAlone) {
+  const auto number = of({.batch = 7, .len_q = 9, .max_len_k = 1 << 14, .heads_q = 32, .heads_kv = 8, .num_splits = 5});
+  EXPECT_EQ(number.params.splits, 5);
+  EXPECT_EQ(number.params.row_tiles, 3) << "36 rows";
+  EXPECT_EQ(number.params.groups, 7 * 3 * 5);
+  EXPECT_EQ(number.parts, 7 * 3 * 5);
+  EXPECT_EQ(number.counters, 7 * 3 * 8);
+  const auto size = of({.batch = 7, .max_len_k = 10 * tile, .heads_q = 32, .heads_kv = 8, .split_size = 2 * tile + 1});
+  EXPECT_EQ(size.params.split_tiles, 3) << "rounded up to whole tiles";
+  EXPECT_EQ(size.params.splits, 4);
+  EXPECT_EQ(of({.batch = 7, .max_len_k = 1 << 14, .heads_q = 32, .heads_kv = 8, .num_splits = 1}).parts, 0);
 }
 
 TEST(Canonical, DropsOnlyWhatMakesNoDifference) {
@@ -238,7 +312,11 @@ TEST(Canonical, DropsOnlyWhatMakesNoDifference) {
   EXPECT_NE(config_of(KernelKind::forward, causal), config_of(KernelKind::forward, plain));
   EXPECT_NE(config_of(KernelKind::forward, causal_top_left), config_of(KernelKind::forward, causal));
   EXPECT_NE(config_of(KernelKind::forward, window_top_left), config_of(KernelKind::forward, window));
-  EXPECT_NE(config_of(KernelKind::decode, window), config_of(KernelKind::decode, plain));
+  EXPECT_EQ(config_of(KernelKind::decode, window_top_left), config_of(KernelKind::decode, plain));
+  EXPECT_EQ(config_of(KernelKind::decode, {.sinks = true, .ragged = true}), config_of(KernelKind::decode, plain));
+  EXPECT_NE(config_of(KernelKind::decode, {.paged = true}), config_of(KernelKind::decode, plain));
+  EXPECT_NE(config_of(KernelKind::decode, {.decode_rows = 32}), config_of(KernelKind::decode, plain));
+  EXPECT_EQ(config_of(KernelKind::forward, {.decode_rows = 32}), config_of(KernelKind::forward, plain));
 }
 
 TEST(Names, TellConfigsApart) {

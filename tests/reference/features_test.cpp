@@ -227,6 +227,54 @@ TEST_F(Features, KeysLieWhereThePageTableSays) {
   EXPECT_NEAR(result.out[1], (1 + 2 + 1) / 3.0, 1e-12);
 }
 
+TEST_F(Features, ListsOfPagesEndWhereTheirLastPageSays) {
+  problem_.batch = 5;
+  problem_.len_k = 9;
+  problem_.page_size = 4;
+  problem_.page_indptr = {1, 3, 3, 4, 7, 9};
+  problem_.last_page_len = {3, 4, 9, 1, 0};
+  const std::array keys = {7, 0, 4, 9, 4};
+  for (int b = 0; b < 5; ++b) EXPECT_EQ(problem_.keys_of(b), keys[static_cast<std::size_t>(b)]) << b;
+  EXPECT_EQ(problem_.page_entry(3, 8), 6U);
+}
+
+TEST_F(Features, ACacheRowIsChosenAndItsPaddingLeftOut) {
+  k_ = {0, 0, 0, 0};
+  problem_.batch = 4;
+  problem_.len_k = 2;
+  problem_.cache_rows = {1, 0, -1, 1};
+  problem_.left_padding = {0, 1, 0, 2};
+  set_views();
+  const Result result = reference(problem_);
+  EXPECT_EQ(result.out, (std::vector<double>{24, 8, 0, 0}));
+  EXPECT_EQ(result.lse[1], 0);
+  EXPECT_EQ(result.lse[2], -kInf);
+  EXPECT_EQ(result.lse[3], -kInf);
+  problem_.page_size = 1;
+  problem_.page_row_stride = 2;
+  problem_.page_table = {3, 2, 1, 0};
+  problem_.k.strides.batch = problem_.v.strides.batch = 1;
+  EXPECT_EQ(reference(problem_).out, (std::vector<double>{6, 16, 0, 0}));
+}
+
+TEST_F(Features, PositionsCountFromBehindThePadding) {
+  problem_.config.alibi = true;
+  problem_.config.alignment = Alignment::top_left;
+  problem_.alibi_slopes = {0.5F};
+  problem_.left_padding = {1};
+  EXPECT_EQ(reference(problem_).lse[0], 0);  // the second key stands where the query does
+}
+
+TEST_F(Features, ATreeHidesNewTokensOnly) {
+  k_ = {0, 0, 0, 0};
+  problem_.len_q = 3;
+  problem_.len_k = 4;
+  problem_.tree = {0b001, 0b011, 0b100, 0b111, 0, 0b010};
+  problem_.tree_row_stride = 2;
+  set_views();
+  EXPECT_EQ(reference(problem_).out, (std::vector<double>{6, 18, 4}));  // the last one sees the old key alone
+}
+
 TEST_F(Features, OneTf32PassIsJudgedByWhatTf32Holds) {
   EXPECT_EQ(to_tf32(1 + 0x1p-10F), 1 + 0x1p-10F);
   EXPECT_EQ(to_tf32(1 + 0x1p-11F), 1 + 0x1p-10F);

@@ -14,15 +14,27 @@ namespace {
 
 constexpr double kInf = std::numeric_limits<double>::infinity();
 constexpr int kTile = 64;
+constexpr int kNoPage = std::numeric_limits<std::int32_t>::max();  // what the suite puts where no page is to be read
+constexpr std::int64_t kNowhere = -1;
+
+/// Either kind of call: decode has more.
+struct Call : ForwardArgs {
+  const std::int32_t* cache_rows = nullptr;
+  const std::int32_t* left_padding = nullptr;
+  TreeMask tree{};
+};
 
 /// One sequence and head of a call.
 class Head {
  public:
-  Head(const AttentionConfig& config, const ForwardArgs& args, Mistake mistake, int b, int head)
+  Head(const AttentionConfig& config, const Call& args, Mistake mistake, int b, int head)
       : c_(config), a_(args), mistake_(mistake), b_(b), head_(head) {
     const SequenceLengths& lengths = args.lengths;
     len_q_ = cut(args.len_q, lengths.cu_seqlens_q, lengths.seqused_q);
-    len_k_ = cut(args.len_k, lengths.cu_seqlens_k, lengths.seqused_k);
+    if (args.left_padding != nullptr && !has(Mistake::left_padding_ignored))
+      padding_ = std::max(args.left_padding[b], 0);
+    if (args.cache_rows != nullptr) row_ = has(Mistake::first_cache_row_for_all) ? 0 : args.cache_rows[b];
+    len_k_ = row_ < 0 ? 0 : std::max(paged(cut(args.len_k, lengths.cu_seqlens_k, lengths.seqused_k)) - padding_, 0);
     delta_ = config.alignment == Alignment::top_left ? 0 : len_k_ - len_q_;
     const int group = args.heads_q / args.heads_kv;
     kv_head_ = mistake == Mistake::heads_by_modulo ? head % args.heads_kv : head / group;
@@ -42,6 +54,15 @@ class Head {
     return std::max(rows, 0);
   }
 
+  /// Of so many keys, those that a list of pages has room for.
+  [[nodiscard]] int paged(int keys) const {
+    if (a_.pages.indptr == nullptr) return keys;
+    const int pages = a_.pages.indptr[b_ + 1] - a_.pages.indptr[b_];
+    const int size = a_.pages.page_size;
+    const int in_last = has(Mistake::last_page_length_ignored) ? size : std::min(a_.pages.last_page_len[b_], size);
+    return pages == 0 ? 0 : std::min(keys, (pages - 1) * size + in_last);
+  }
+
   [[nodiscard]] std::int64_t query(const Strides& strides, int i) const {
     const std::int32_t* cu = a_.lengths.cu_seqlens_q;
     return (cu != nullptr ? (cu[b_] + i) * strides.row : b_ * strides.batch + i * strides.row) + head_ * strides.head;
@@ -49,17 +70,26 @@ class Head {
 
   [[nodiscard]] std::int64_t key(const Strides& strides, int j) const {
     const std::int64_t head = kv_head_ * strides.head;
+    const int at = padding_ + j;
     if (c_.paged) {
       const int size = a_.pages.page_size;
-      const int page = a_.pages.table[b_ * a_.pages.row_stride + j / size];
-      return head + page * strides.batch + j % size * strides.row;
+      const std::int64_t first = a_.pages.indptr != nullptr ? a_.pages.indptr[b_] : row_ * a_.pages.row_stride;
+      const std::int64_t page = a_.pages.table[first + at / size];
+      return page == kNoPage ? kNowhere : head + page * strides.batch + at % size * strides.row;
     }
     const std::int32_t* cu = a_.lengths.cu_seqlens_k;
-    return head + (cu != nullptr ? (cu[b_] + j) * strides.row : b_ * strides.batch + j * strides.row);
+    return head + (cu != nullptr ? (cu[b_] + j) * strides.row : row_ * strides.batch + at * strides.row);
+  }
+
+  /// A GPU would fault where there is no page.
+  [[nodiscard]] double load(const Input& tensor, std::int64_t row, int column) const {
+    return row == kNowhere ? std::nan("") : static_cast<double>(load_element(c_.dtype, tensor.data, row + column));
   }
 
   [[nodiscard]] bool hidden(int i, int j) const {
     const int at = i + delta_ - (has(Mistake::diagonal_off_by_one) ? 1 : 0);
+    if (has(Mistake::split_boundary_off_by_one) && j > 0 && j % kTile == 0) return true;
+    if (on_other_branch(i, j)) return true;
     if (c_.causal && j > at) return true;
     if (c_.window == Window::none) return false;
     int left = c_.window == Window::fixed ? c_.window_left : a_.window_left;
@@ -68,13 +98,20 @@ class Head {
     return (left >= 0 && j < i + delta_ - left) || (right >= 0 && j > i + delta_ + right);
   }
 
+  [[nodiscard]] bool on_other_branch(int i, int j) const {
+    const int token = j - (len_k_ - len_q_) - (has(Mistake::tree_bit_off_by_one) ? 1 : 0);
+    if (a_.tree.words == nullptr || token < 0) return false;
+    const std::uint32_t word = a_.tree.words[b_ * a_.tree.batch_stride + i * a_.tree.row_stride + token / 32];
+    return (word >> token % 32) % 2 == 0;
+  }
+
   [[nodiscard]] double score(int i, int j) const {
     const double scale = a_.scale ? *a_.scale : 1 / std::sqrt(static_cast<double>(c_.head_dim_qk));
     const std::int64_t q = query(a_.q.strides, i);
     const std::int64_t k = key(a_.k.strides, j);
     double s = 0;
     for (int c = 0; c < c_.head_dim_qk; ++c)
-      s += static_cast<double>(load_element(c_.dtype, a_.q.data, q + c)) * load_element(c_.dtype, a_.k.data, k + c);
+      s += static_cast<double>(load_element(c_.dtype, a_.q.data, q + c)) * load(a_.k, k, c);
     s *= scale;
     const bool late = has(Mistake::softcap_after_mask);
     if (late && hidden(i, j)) s = -kInf;
@@ -107,7 +144,8 @@ class Head {
       sum += p;
       if (p > 0) add_value(out, j, p);
     }
-    const bool has_tail = !c_.paged && a_.lengths.cu_seqlens_k == nullptr && a_.len_k > 1;
+    const bool has_tail =
+        !c_.paged && a_.lengths.cu_seqlens_k == nullptr && a_.len_k > 1 && row_ >= 0 && padding_ + len_k_ <= a_.len_k;
     if (has(Mistake::value_tail_read) && has_tail) add_value(out, len_k_, 0);
     const DType type = output_type(c_);
     const std::int64_t place = query(a_.out.strides, i);
@@ -126,12 +164,11 @@ class Head {
 
   void add_value(std::vector<double>& out, int j, double p) const {
     const std::int64_t v = key(a_.v.strides, j);
-    for (int c = 0; c < c_.head_dim_v; ++c)
-      out[static_cast<std::size_t>(c)] += p * static_cast<double>(load_element(c_.dtype, a_.v.data, v + c));
+    for (int c = 0; c < c_.head_dim_v; ++c) out[static_cast<std::size_t>(c)] += p * load(a_.v, v, c);
   }
 
   const AttentionConfig& c_;
-  const ForwardArgs& a_;
+  const Call& a_;
   Mistake mistake_;
   int b_;
   int head_;
@@ -139,13 +176,51 @@ class Head {
   int len_q_;
   int len_k_;
   int delta_;
+  int padding_ = 0;
+  std::int64_t row_ = b_;  ///< of the cache, or of the page table
 };
+
+void run(const AttentionConfig& config, const Call& call, Mistake mistake) {
+  parallel_for(call.batch * call.heads_q,
+               [&](int index) { Head(config, call, mistake, index / call.heads_q, index % call.heads_q).run(); });
+}
 
 }  // namespace
 
 void plain_attention(const AttentionConfig& config, const ForwardArgs& args, Mistake mistake) {
-  parallel_for(args.batch * args.heads_q,
-               [&](int index) { Head(config, args, mistake, index / args.heads_q, index % args.heads_q).run(); });
+  run(config, {args}, mistake);
+}
+
+void plain_attention(const AttentionConfig& config, const DecodeArgs& args, Mistake mistake) {
+  run(config,
+      {{.q = args.q,
+        .k = args.k_cache,
+        .v = args.v_cache,
+        .out = args.out,
+        .lse = args.lse,
+        .batch = args.batch,
+        .len_q = args.len_q,
+        .len_k = args.max_len_k,
+        .heads_q = args.heads_q,
+        .heads_kv = args.heads_kv,
+        .scale = args.scale,
+        .window_left = args.window_left,
+        .window_right = args.window_right,
+        .lse_base2 = args.lse_base2,
+        .softcap = args.softcap,
+        .alibi_slopes = args.alibi_slopes,
+        .alibi_batch_stride = args.alibi_batch_stride,
+        .sinks = args.sinks,
+        .bias = args.bias,
+        .lengths = {.cu_seqlens_q = args.cu_seqlens_q,
+                    .seqused_q = args.seqused_q,
+                    .seqused_k = args.lengths,
+                    .total_q = args.total_q},
+        .pages = args.pages},
+       args.cache_rows,
+       args.left_padding,
+       args.tree},
+      mistake);
 }
 
 }  // namespace kiln::test

@@ -18,10 +18,17 @@ enum class Mistake : std::uint8_t {
   alibi_without_delta,
   last_tile_unmasked,  ///< keys that aren't there score 0
   empty_lse_zero,
+  // Of decode alone.
+  split_boundary_off_by_one,  ///< the first key of each split but the first is left out
+  last_page_length_ignored,   ///< the last page of a list counts as full
+  left_padding_ignored,
+  first_cache_row_for_all,
+  tree_bit_off_by_one,
 };
 
-/// A forward call whose pointers are host memory, in plain loops over its arguments: shares nothing with the reference
-/// or the suite's tensors, so that each shows what the other gets wrong.
+/// A call whose pointers are host memory, in plain loops over its arguments: shares nothing with the reference or the
+/// suite's tensors, so that each shows what the other gets wrong.
 void plain_attention(const AttentionConfig& config, const ForwardArgs& args, Mistake mistake);
+void plain_attention(const AttentionConfig& config, const DecodeArgs& args, Mistake mistake);
 
 }  // namespace kiln::test

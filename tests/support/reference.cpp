@@ -46,7 +46,30 @@ Sides window_of(const Problem& problem) {
 }  // namespace
 
 int Problem::queries_of(int sequence) const { return rows_of(len_q, cu_seqlens_q, lengths_q, sequence); }
-int Problem::keys_of(int sequence) const { return rows_of(len_k, cu_seqlens_k, lengths, sequence); }
+int Problem::keys_of(int sequence) const {
+  const auto b = static_cast<std::size_t>(sequence);
+  if (!cache_rows.empty() && cache_rows[b] < 0) return 0;
+  std::int64_t end = rows_of(len_k, cu_seqlens_k, lengths, sequence);
+  if (!page_indptr.empty()) {
+    const std::int64_t pages = page_indptr[b + 1] - page_indptr[b];
+    end = pages > 0 ? std::min(end, (pages - 1) * page_size + std::min(last_page_len[b], page_size)) : 0;
+  }
+  return static_cast<int>(std::max<std::int64_t>(end - padding_of(sequence), 0));
+}
+
+int Problem::padding_of(int sequence) const {
+  return left_padding.empty() ? 0 : std::max(left_padding[static_cast<std::size_t>(sequence)], 0);
+}
+
+std::int64_t Problem::cache_row_of(int sequence) const {
+  return cache_rows.empty() ? sequence : cache_rows[static_cast<std::size_t>(sequence)];
+}
+
+std::size_t Problem::page_entry(int sequence, int position) const {
+  const std::int64_t first =
+      page_indptr.empty() ? cache_row_of(sequence) * page_row_stride : page_indptr[static_cast<std::size_t>(sequence)];
+  return static_cast<std::size_t>(first + position / page_size);
+}
 
 std::int64_t Problem::query_offset(const View& tensor, int sequence, int i, int head) const {
   if (cu_seqlens_q.empty()) return tensor.offset(sequence, i, head);
@@ -54,11 +77,11 @@ std::int64_t Problem::query_offset(const View& tensor, int sequence, int i, int 
 }
 
 std::int64_t Problem::key_offset(const View& tensor, int sequence, int j, int kv_head) const {
+  const int position = padding_of(sequence) + j;
   if (!page_table.empty()) {
-    const auto entry = static_cast<std::size_t>(sequence * page_row_stride + j / page_size);
-    return tensor.offset(page_table[entry], j % page_size, kv_head);
+    return tensor.offset(page_table[page_entry(sequence, position)], position % page_size, kv_head);
   }
-  if (cu_seqlens_k.empty()) return tensor.offset(sequence, j, kv_head);
+  if (cu_seqlens_k.empty()) return tensor.offset(cache_row_of(sequence), position, kv_head);
   return tensor.offset(0, cu_seqlens_k[static_cast<std::size_t>(sequence)] + j, kv_head);
 }
 
@@ -74,6 +97,14 @@ bool visible(const Problem& problem, int i, int j, Lengths lengths) {
   if (problem.config.causal && j > i + d) return false;
   if (left >= 0 && j < i + d - left) return false;
   return right < 0 || j <= i + d + right;
+}
+
+bool in_tree(const Problem& problem, int sequence, int i, int j, Lengths lengths) {
+  const int token = j - (lengths.k - lengths.q);
+  if (problem.tree.empty() || token < 0) return true;
+  constexpr int kBits = 32;
+  const std::int64_t word = sequence * problem.tree_batch_stride + i * problem.tree_row_stride + token / kBits;
+  return (problem.tree[static_cast<std::size_t>(word)] >> (token % kBits) & 1U) != 0;
 }
 
 KeyRange visible_keys(const Problem& problem, int i, Lengths lengths) {
@@ -229,6 +260,7 @@ class Block {
       if (config.bias == Bias::additive)
         s = precision_.step(s + static_cast<Real>(load_element(config.dtype, p_.bias.data, bias + j)));
       if (config.bias == Bias::mask && static_cast<const std::uint8_t*>(p_.bias.data)[bias + j] == 0) s = kMinusInf;
+      if (!in_tree(p_, b_, i, j, lengths_)) s = kMinusInf;
       ++j;
     }
   }

@@ -30,7 +30,7 @@ struct Lengths {
   int k = 0;
 };
 
-/// One call, with all that lies on the device on the host. A decode call is one with len_q 1 and `lengths`.
+/// One call, forward or decode, with all that lies on the device on the host.
 struct Problem {
   AttentionConfig config;
   int batch = 1;
@@ -59,10 +59,22 @@ struct Problem {
   std::vector<std::int32_t> page_table{};  ///< empty: keys are not in pages
   std::int64_t page_row_stride = 0;
   int page_size = 0;
+  std::vector<std::int32_t> page_indptr{};    ///< empty: the table has a row for each sequence
+  std::vector<std::int32_t> last_page_len{};  ///< with page_indptr
+  std::vector<std::int32_t> cache_rows{};     ///< whose row of k, v or the table; below 0: no keys. Empty: its own
+  std::vector<std::int32_t> left_padding{};   ///< positions in front of a sequence's first key
+  std::vector<std::uint32_t> tree{};          ///< bits of the last keys, which are the queries' own; empty: all are set
+  std::int64_t tree_batch_stride = 0;
+  std::int64_t tree_row_stride = 0;
 
   [[nodiscard]] int queries_of(int sequence) const;
   [[nodiscard]] int keys_of(int sequence) const;
   [[nodiscard]] Lengths lengths_of(int sequence) const { return {queries_of(sequence), keys_of(sequence)}; }
+  /// Where key 0 of a sequence lies in its row of the cache, or of the page table.
+  [[nodiscard]] int padding_of(int sequence) const;
+  [[nodiscard]] std::int64_t cache_row_of(int sequence) const;
+  /// The entry of the page table that says where position `position` of a sequence lies.
+  [[nodiscard]] std::size_t page_entry(int sequence, int position) const;
 
   /// Elements from a tensor's start to a row of a head: of q or the output, and of k or v.
   [[nodiscard]] std::int64_t query_offset(const View& tensor, int sequence, int i, int head) const;
@@ -75,7 +87,10 @@ struct Problem {
 /// Key j is visible to query i of a sequence, as far as positions say: the definition, word by word.
 bool visible(const Problem& problem, int i, int j, Lengths lengths);
 
-/// The visible keys of a query, [begin, end): they are always neighbours. Empty: begin == end.
+/// The tree lets query i see key j: where there is none, and of keys that are older than the queries, always.
+bool in_tree(const Problem& problem, int sequence, int i, int j, Lengths lengths);
+
+/// The keys of a query that positions let it see, [begin, end): they are always neighbours. Empty: begin == end.
 struct KeyRange {
   int begin = 0;
   int end = 0;

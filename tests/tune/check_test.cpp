@@ -26,7 +26,7 @@ class Check : public testing::Test {
       outputs.lse[static_cast<std::size_t>(lse_at)] = static_cast<float>(expected.exact.lse[r]);
       for (std::size_t i = 0; i < kDim; ++i) {
         outputs.out[static_cast<std::size_t>(out_row) * kDim + i] =
-            to_bits(static_cast<float>(expected.exact.out[r * kDim + i]), DType::bf16);
+            rounded(static_cast<float>(expected.exact.out[r * kDim + i]), DType::bf16);
       }
     }
   }
@@ -54,7 +54,7 @@ TEST_F(Check, TheRoundedTruthPasses) {
 
 TEST_F(Check, OneWrongElementIsNamed) {
   const std::size_t at = ((1 * 3 + 2) * 4 + 3) * kDim + 5;  // batch 1, query 2, head 3, dim 5
-  outputs.out[at] = to_bits(from_bits(outputs.out[at], DType::bf16) + 0.25F, DType::bf16);
+  outputs.out[at] = rounded(outputs.out[at] + 0.25F, DType::bf16);
   const CheckResult result = check(expected, outputs);
   EXPECT_FALSE(result.passed);
   EXPECT_NEAR(result.error, 0.25, 0.02);
@@ -62,7 +62,7 @@ TEST_F(Check, OneWrongElementIsNamed) {
 }
 
 TEST_F(Check, NanIsWrong) {
-  outputs.out[17] = to_bits(std::numeric_limits<float>::quiet_NaN(), DType::bf16);
+  outputs.out[17] = std::numeric_limits<float>::quiet_NaN();
   const CheckResult result = check(expected, outputs);
   EXPECT_FALSE(result.passed);
   EXPECT_EQ(result.error, INFINITY);
@@ -81,6 +81,25 @@ TEST_F(Check, LseMayBeOffByAThousandth) {
 TEST_F(Check, EmptyRowMustHaveMinusInfinity) {
   outputs.lse[0] = -1e30F;
   EXPECT_FALSE(check(expected, outputs).passed);
+}
+
+TEST(Expectation, LeavesOutQueriesThatASequenceDoesNotHave) {
+  const Problem problem{.request = {KernelKind::decode, {.ragged = true}}, .batch = 2, .len_q = 3, .len_k = 4};
+  HostInputs inputs = random_inputs(problem, 1);
+  inputs.lengths_q = {3, 1};
+  const auto expected = expect(problem, inputs, rows_to_check(problem, 100));
+  ASSERT_EQ(expected.rows.size(), 4U);
+  EXPECT_EQ(expected.rows.back().batch, 1);
+  EXPECT_EQ(expected.rows.back().query, 0);
+}
+
+TEST(Expectation, Float32IsHeldToFloat32) {
+  Problem problem{.request = {}, .batch = 1, .len_q = 3, .len_k = 40};
+  const double limit16 = expect(problem, random_inputs(problem, 1), rows_to_check(problem, 3)).limit;
+  problem.request.config.dtype = DType::f32;
+  const double limit32 = expect(problem, random_inputs(problem, 1), rows_to_check(problem, 3)).limit;
+  EXPECT_GT(limit16, 1e-3);
+  EXPECT_LT(limit32, 1e-4);
 }
 
 TEST(RowsToCheck, AllOrSpreadFromFirstToLast) {

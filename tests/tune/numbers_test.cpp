@@ -1,3 +1,5 @@
+#include "plan/kernel_config.hpp"
+#include "plan/names.hpp"
 #include "support/expect_error.hpp"
 #include "tune/choose.hpp"
 #include "tune/half.hpp"
@@ -54,8 +56,8 @@ TEST(Choose, EveryProblemCountsAlike) {
 }
 
 TEST(HostData, SameSeedSameBits) {
-  std::vector<std::uint16_t> a(3'000'001);
-  std::vector<std::uint16_t> b(a.size());
+  std::vector<std::byte> a(6'000'002);
+  std::vector<std::byte> b(a.size());
   fill_normal(a, DType::bf16, 5);
   fill_normal(b, DType::bf16, 5);
   EXPECT_EQ(a, b);
@@ -63,19 +65,73 @@ TEST(HostData, SameSeedSameBits) {
   EXPECT_NE(a, b);
 }
 
-TEST(HostData, IsStandardNormal) {
-  std::vector<std::uint16_t> bits(1'000'000);
-  fill_normal(bits, DType::f16, 1);
+class Normal : public testing::TestWithParam<DType> {};
+
+TEST_P(Normal, HasMeanZeroAndVarianceOne) {
+  constexpr std::size_t kCount = 1'000'000;
+  std::vector<std::byte> tensor(kCount * static_cast<std::size_t>(plan::element_bytes(GetParam())));
+  fill_normal(tensor, GetParam(), 1);
   double sum = 0;
   double squares = 0;
-  for (const std::uint16_t b : bits) {
-    const auto x = static_cast<double>(from_bits(b, DType::f16));
+  for (std::size_t i = 0; i < kCount; ++i) {
+    const auto x = static_cast<double>(load_element(tensor, i, GetParam()));
     ASSERT_TRUE(std::isfinite(x));
     sum += x;
     squares += x * x;
   }
-  EXPECT_NEAR(sum / 1e6, 0, 0.01);
-  EXPECT_NEAR(squares / 1e6, 1, 0.02);
+  EXPECT_NEAR(sum / kCount, 0, 0.01);
+  EXPECT_NEAR(squares / kCount, 1, 0.02);
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, Normal, testing::Values(DType::f16, DType::bf16, DType::f32),
+                         [](const auto& test) { return std::string(plan::to_string(test.param)); });
+
+TEST(HostData, AnEighthOfAMaskIsHidden) {
+  std::vector<std::byte> mask(100'000);
+  fill_mask(mask, 3);
+  EXPECT_NEAR(static_cast<double>(std::ranges::count(mask, std::byte{0})) / 100'000, 0.125, 0.01);
+}
+
+TEST(HostData, ZipfLengthsAreOfAllMagnitudes) {
+  const auto lengths = zipf_lengths(10'000, 1 << 15, 7);
+  EXPECT_EQ(lengths, zipf_lengths(10'000, 1 << 15, 7));
+  EXPECT_THAT(lengths, testing::Each(testing::AllOf(testing::Ge(1), testing::Le(1 << 15))));
+  // As many below 32 as from 1024 to 32 k.
+  const auto short_ones = std::ranges::count_if(lengths, [](int length) { return length < 32; });
+  const auto long_ones = std::ranges::count_if(lengths, [](int length) { return length >= 1024; });
+  EXPECT_NEAR(static_cast<double>(short_ones), 10'000 / 3.0, 200);
+  EXPECT_NEAR(static_cast<double>(long_ones), 10'000 / 3.0, 200);
+}
+
+TEST(HostData, PagesAreShuffledAndNoneIsShared) {
+  const Problem problem{.request = {KernelKind::decode, {.paged = true}}, .batch = 3, .len_k = 33, .page_size = 5};
+  auto pages = random_inputs(problem, 4).pages;
+  ASSERT_EQ(pages.size(), 3U * 7);
+  EXPECT_FALSE(std::ranges::is_sorted(pages));
+  std::ranges::sort(pages);
+  for (std::size_t i = 0; i < pages.size(); ++i) EXPECT_EQ(pages[i], static_cast<int>(i));
+}
+
+TEST(HostData, HasWhatTheConfigAsksFor) {
+  Problem problem{.request = {}, .batch = 2, .len_q = 3, .len_k = 7, .heads_q = 4, .heads_kv = 2};
+  const HostInputs plain = random_inputs(problem, 1);
+  EXPECT_TRUE(plain.lengths.empty() && plain.lengths_q.empty() && plain.pages.empty());
+  EXPECT_TRUE(plain.alibi_slopes.empty() && plain.sinks.empty() && plain.bias.empty());
+  problem.request.config = {.alibi = true, .sinks = true, .bias = Bias::additive, .ragged = true};
+  const HostInputs full = random_inputs(problem, 1);
+  EXPECT_EQ(full.lengths.size(), 2U);
+  EXPECT_EQ(full.lengths_q.size(), 2U);
+  EXPECT_EQ(full.alibi_slopes, (std::vector<float>{0.25F, 0.0625F, 0.015625F, 0.00390625F}));
+  EXPECT_EQ(full.sinks.size(), 4U);
+  EXPECT_EQ(full.bias.size(), 4U * 3 * 7 * 2);
+  problem.request.config.bias = Bias::mask;
+  EXPECT_EQ(random_inputs(problem, 1).bias.size(), 2U * 3 * 7);
+}
+
+TEST(HostData, GivenLengthsAreTaken) {
+  const Problem problem{.request = {KernelKind::decode, {}}, .batch = 2, .len_k = 9, .lengths = {4, 9}};
+  EXPECT_EQ(random_inputs(problem, 1).lengths, problem.lengths);
+  EXPECT_EQ(small_inputs(problem, 1).lengths, problem.lengths);
 }
 
 TEST(HostData, DecodeLengthsAreWithinTheCache) {

@@ -52,16 +52,75 @@ INSTANTIATE_TEST_SUITE_P(
         BadShape{"len_k", [](Problem& p) { p.len_k = -3; }, "len_k is -3"},
         BadShape{"heads", [](Problem& p) { p.heads_q = 5; }, "heads_q 5 is not a multiple of heads_kv 2"},
         BadShape{"window", [](Problem& p) { p.window_left = 4; }, "window (4, -1) is given but the config has no"},
-        BadShape{"decode", [](Problem& p) { p.request.kind = KernelKind::decode; }, "len_q is 8: a decode call"}),
+        BadShape{"page_size", [](Problem& p) { p.page_size = 0; }, "page_size is 0: it must be between 1"},
+        BadShape{"splits", [](Problem& p) { p.num_splits = 3; }, "3 splits of 0 keys are given, but only decode"},
+        BadShape{"lengths", [](Problem& p) { p.lengths = {1, 2}; }, "only decode and ragged kernels take them"},
+        BadShape{"too_few_lengths",
+                 [](Problem& p) {
+                   p.request.config.ragged = true;
+                   p.lengths = {1};
+                 },
+                 "lengths are 1: a batch of 2 has as many"},
+        BadShape{"long_length",
+                 [](Problem& p) {
+                   p.request.config.ragged = true;
+                   p.lengths = {1, 17};
+                 },
+                 "a length is 17: it must be between 0 and 16"}),
     [](const auto& test) { return test.param.name; });
 
-TEST(Problem, Float32IsRefused) {
+TEST(Problem, Tf32IsRefused) {
   Problem problem = kForward;
   problem.request.config.dtype = DType::f32;
-  EXPECT_THAT(error_of(ErrorCode::unsupported, [&] { validate(problem); }), HasSubstr("dtype f32"));
+  EXPECT_NO_THROW(validate(problem));
+  problem.request.config.allow_tf32 = true;
+  EXPECT_THAT(error_of(ErrorCode::unsupported, [&] { validate(problem); }), HasSubstr("allow_tf32"));
 }
 
 TEST(Problem, GoodOnePasses) { EXPECT_NO_THROW(validate(kForward)); }
+
+Problem decode_problem() {
+  return {.request = {KernelKind::decode, {.causal = true}},
+          .batch = 2,
+          .len_q = 3,
+          .len_k = 16,
+          .heads_q = 4,
+          .heads_kv = 2};
+}
+
+constexpr double kBytesOfAKey = 2.0 * 2 * (128 + 128);
+
+TEST(DecodeBytes, AreThoseOfKeysThatSomeQuerySees) {
+  Problem problem = decode_problem();
+  EXPECT_DOUBLE_EQ(kv_bytes(problem), kBytesOfAKey * 2 * 16);
+  problem.request.config.window = Window::sliding;
+  problem.window_left = 4;
+  EXPECT_DOUBLE_EQ(kv_bytes(problem), kBytesOfAKey * 2 * (3 + 4));
+}
+
+TEST(DecodeBytes, FollowTheLengths) {
+  Problem problem = decode_problem();
+  problem.lengths = {0, 5};
+  EXPECT_DOUBLE_EQ(kv_bytes(problem), kBytesOfAKey * 5);
+}
+
+TEST(Pages, AreRoundedUp) {
+  Problem problem = decode_problem();
+  problem.page_size = 5;
+  EXPECT_EQ(problem.k_elements(), 2U * 16 * 2 * 128);
+  problem.request.config.paged = true;
+  EXPECT_EQ(problem.pages_of_a_sequence(), 4);
+  EXPECT_EQ(problem.k_elements(), 2U * 20 * 2 * 128);
+}
+
+TEST(ShapeText, SaysWhatTheProblemHas) {
+  Problem problem = decode_problem();
+  EXPECT_EQ(shape_text(problem), "2×4/2 heads, 3 queries, 16 keys");
+  problem.len_q = 1;
+  problem.request.config.paged = true;
+  problem.lengths = {3, 16};
+  EXPECT_EQ(shape_text(problem), "2×4/2 heads, 16 keys at most, 19 in all, pages of 16");
+}
 
 }  // namespace
 }  // namespace kiln::tune

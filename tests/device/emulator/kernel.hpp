@@ -12,6 +12,12 @@
 
 namespace emulator {
 
+/// Blocks of a launch.
+struct Grid {
+  unsigned x;
+  unsigned y = 1;
+};
+
 struct KernelFacts {
   Number type;  // of q, k and v
   Number output;
@@ -23,7 +29,7 @@ struct KernelFacts {
   int head_dim_v;
   int tile_m;
   int tile_n;
-  void (*run)(const void* params, std::int64_t blocks);
+  void (*run)(const void* params, Grid grid);
 };
 
 }  // namespace emulator

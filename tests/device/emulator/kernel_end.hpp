@@ -12,9 +12,9 @@ const KernelFacts EMULATED = {
     ::EMULATED::config::kHeadDimV,
     ::EMULATED::config::kTileM,
     ::EMULATED::config::kTileN,
-    [](const void* params, std::int64_t blocks) {
+    [](const void* params, Grid grid) {
       constexpr auto kCopies = ::EMULATED::config::kCapability >= 80 ? Copies::asynchronous : Copies::at_once;
-      launch(blocks, ::EMULATED::device::kThreads, kCopies, [&] {
+      launch(grid, ::EMULATED::device::kThreads, kCopies, [&] {
         EMULATED_JOIN(EMULATED, _entry)(*static_cast<const ::EMULATED::device::EMULATED_PARAMS*>(params));
       });
     }};

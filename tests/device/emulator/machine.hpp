@@ -2,6 +2,8 @@
 // for others. Blocks run one after the other.
 #pragma once
 
+#include "device/emulator/kernel.hpp"
+
 #include <array>
 #include <cstdint>
 #include <functional>
@@ -22,7 +24,7 @@ enum class Copies { asynchronous, at_once };
 
 /// Runs `thread_main` in `threads` fibers for each block. Throws if fibers wait for each other forever, and
 /// if two of them touch the same memory and no barrier stands between (races.hpp).
-void launch(std::int64_t blocks, int threads, Copies copies, const std::function<void()>& thread_main);
+void launch(Grid grid, int threads, Copies copies, const std::function<void()>& thread_main);
 
 /// Of the fiber that runs.
 int lane();
@@ -67,6 +69,9 @@ class WithoutBarrier {
 
 struct EmulatedIndex {
   unsigned x;
+  unsigned y;
+  unsigned z;
 };
 extern EmulatedIndex threadIdx;
 extern EmulatedIndex blockIdx;
+extern EmulatedIndex gridDim;

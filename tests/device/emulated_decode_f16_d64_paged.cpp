@@ -1,4 +1,4 @@
-#define EMULATED decode_f16_d64_window
+#define EMULATED decode_f16_d64_paged
 #include "device/emulator/kernel_begin.hpp"
 
 namespace kiln::config {
@@ -8,8 +8,12 @@ inline constexpr bool kCausal = false;
 inline constexpr device::DType kDType = device::DType::f16;
 inline constexpr int kHeadDimQk = 64;
 inline constexpr int kHeadDimV = 64;
-inline constexpr bool kSlidingWindow = true;
-inline constexpr int kSmemBytes = 34816;
+inline constexpr bool kOutputF32 = true;
+inline constexpr bool kPaged = true;
+inline constexpr int kSmemBytes = 59264;
+inline constexpr int kStages = 3;
+inline constexpr int kTileM = 32;
+inline constexpr int kTileN = 64;
 inline constexpr int kWarps = 2;
 
 }  // namespace kiln::config

@@ -1,4 +1,4 @@
-#define EMULATED decode_f16_d40_88_window
+#define EMULATED decode_f16_d40_88
 #include "device/emulator/kernel_begin.hpp"
 
 namespace kiln::config {
@@ -8,8 +8,7 @@ inline constexpr bool kCausal = false;
 inline constexpr device::DType kDType = device::DType::f16;
 inline constexpr int kHeadDimQk = 40;
 inline constexpr int kHeadDimV = 88;
-inline constexpr bool kSlidingWindow = true;
-inline constexpr int kSmemBytes = 19968;
+inline constexpr int kSmemBytes = 33408;
 inline constexpr int kTileN = 32;
 inline constexpr int kWarps = 2;
 
