@@ -154,12 +154,16 @@ void check_lengths(const AttentionConfig& config, const SequenceLengths& lengths
   check_total(lengths.total_q, lengths.cu_seqlens_q);
 }
 
-void check_pages(const AttentionConfig& config, const Pages& pages, int len_k, int batch) {
+/// `rows`: of the table, 1 or more than that.
+void check_pages(const AttentionConfig& config, const Pages& pages, int len_k, std::int64_t rows) {
   if (!config.paged) {
-    if (pages.table != nullptr) {
-      base::fail(ErrorCode::invalid_argument, "pages.table is given, but the kernel's config has paged off");
-    }
+    check_feature("pages.table", pages.table, false, "paged");
+    check_feature("pages.indptr", pages.indptr, false, "paged");
+    check_feature("pages.last_page_len", pages.last_page_len, false, "paged");
     return;
+  }
+  if (pages.last_page_len != nullptr && pages.indptr == nullptr) {
+    base::fail(ErrorCode::invalid_argument, "pages.last_page_len is given, but pages.indptr is null");
   }
   check_size("pages.page_size", pages.page_size, 1);
   if (len_k == 0) return;
@@ -170,7 +174,7 @@ void check_pages(const AttentionConfig& config, const Pages& pages, int len_k, i
     return;
   }
   const std::int64_t needed = (std::int64_t{len_k} + pages.page_size - 1) / pages.page_size;
-  if (pages.row_stride < needed && batch > 1) {
+  if (pages.row_stride < needed && rows > 1) {
     base::fail(ErrorCode::invalid_argument, "pages.row_stride is {}: {} keys in pages of {} need {} entries a sequence",
                pages.row_stride, len_k, pages.page_size, needed);
   }
@@ -221,8 +225,8 @@ void check(const AttentionConfig& config, const ForwardArgs& args) {
   const bool packed_k = args.lengths.cu_seqlens_k != nullptr;
   const Sizes query{packed_q ? 1 : args.batch, packed_q ? args.lengths.total_q : args.len_q, args.heads_q};
   Sizes key{packed_k ? 1 : args.batch, args.len_k, args.heads_kv};
-  check_pages(config, args.pages, args.len_k, args.batch);
   check_page_lists(args.pages);
+  check_pages(config, args.pages, args.len_k, args.batch);
   if (config.paged && packed_k) {
     base::fail(ErrorCode::invalid_argument, "cu_seqlens_k is given, but keys in pages are not packed: use seqused_k");
   }
@@ -267,13 +271,16 @@ void check_split(const DecodeArgs& args, int tile_m, const plan::DecodeSplit& sp
     base::fail(ErrorCode::invalid_argument, "len_q is {}: with {} query heads for each KV head it must be at most {}",
                args.len_q, group, (kWorkLimit - 1) / (group * group));
   }
+  // First: what comes next is made of numbers that are no larger.
+  if (split.work >= kWorkLimit) {
+    base::fail(ErrorCode::invalid_argument,
+               "batch {}, len_q {} and max_len_k {} make {} tiles of keys: it must be fewer than {}", args.batch,
+               args.len_q, args.max_len_k, split.work, kWorkLimit);
+  }
   check_blocks(std::int64_t{split.params.groups} * args.heads_kv);
-  if (split.work >= kWorkLimit || split.parts * args.heads_kv * tile_m >= kWorkLimit) {
-    base::fail(
-        ErrorCode::invalid_argument,
-        "batch {}, len_q {} and max_len_k {} make {} tiles of keys and {} partial results: it must be fewer than "
-        "{} of each",
-        args.batch, args.len_q, args.max_len_k, split.work, split.parts * args.heads_kv * tile_m, kWorkLimit);
+  if (const std::int64_t partial = split.parts * args.heads_kv * tile_m; partial >= kWorkLimit) {
+    base::fail(ErrorCode::invalid_argument, "the call needs {} partial results: it must be fewer than {}", partial,
+               kWorkLimit);
   }
   if (split.counters > device::kMaxDecodeCounters) {
     base::fail(ErrorCode::invalid_argument,
@@ -289,11 +296,12 @@ void check(const AttentionConfig& config, const DecodeArgs& args) {
   check_window_side(config, "window_left", args.window_left);
   check_window_side(config, "window_right", args.window_right);
   if (writes_nothing(args)) return;  // so nothing is read
-  check_pages(config, args.pages, args.max_len_k, args.batch);
+  const std::int64_t rows = args.cache_rows != nullptr ? kManyRows : args.batch;
+  check_pages(config, args.pages, args.max_len_k, rows);
   const std::int64_t element_bytes = plan::element_bytes(config.dtype);
   const bool packed = args.cu_seqlens_q != nullptr;
   const Sizes query{packed ? 1 : args.batch, packed ? args.total_q : args.len_q, args.heads_q};
-  Sizes cache{args.cache_rows != nullptr ? kManyRows : args.batch, args.max_len_k, args.heads_kv};
+  Sizes cache{rows, args.max_len_k, args.heads_kv};
   if (config.paged && args.max_len_k > 0) {
     cache = {.batch = kManyRows, .rows = args.pages.page_size, .heads = args.heads_kv};
   }

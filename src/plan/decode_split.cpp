@@ -10,6 +10,8 @@ namespace {
 using device::ceil_div;
 
 constexpr std::int64_t kManyShares = 2;  // a block
+/// More row tiles than any call may have; counting stops there, so that no product of a call's numbers overflows.
+constexpr std::int64_t kTooMany = std::int64_t{1} << 31;
 
 /// Groups of one block for each KV head that come closest to filling the GPU. Blocks that all fit at once need no
 /// second look; many heads may take a few rounds of them.
@@ -36,11 +38,11 @@ DecodeSplit decode_split(const KernelConfig& config, const DeviceInfo& device, c
   const auto& tiling = config.tiling;
   const std::int64_t tile_m = tiling.tile_m;
   const std::int64_t group = args.heads_q / args.heads_kv;
-  const std::int64_t row_tiles = ceil_div(args.len_q * group, tile_m);
+  const std::int64_t row_tiles = std::min(ceil_div(args.len_q * group, tile_m), kTooMany);
   const std::int64_t key_tiles = std::max<std::int64_t>(ceil_div(args.max_len_k, tiling.tile_n), 1);
+  const std::int64_t places = std::min(row_tiles * args.batch, kTooMany);     // if each sequence has the most
   const std::int64_t of_packed = args.total_q * group / tile_m + args.batch;  // every sequence has one that isn't full
-  const std::int64_t all_row_tiles =
-      args.cu_seqlens_q != nullptr ? std::min(of_packed, row_tiles * args.batch) : row_tiles * args.batch;
+  const std::int64_t all_row_tiles = args.cu_seqlens_q != nullptr ? std::min(of_packed, places) : places;
 
   DecodeSplit split;
   split.params.row_tiles = static_cast<int>(row_tiles);
@@ -65,10 +67,10 @@ DecodeSplit decode_split(const KernelConfig& config, const DeviceInfo& device, c
       args.num_splits > 0 ? std::min<std::int64_t>(args.num_splits, key_tiles) : ceil_div(key_tiles, split_tiles);
   split.params.splits = static_cast<int>(splits);
   split.params.split_tiles = static_cast<int>(split_tiles);
-  const std::int64_t groups = row_tiles * args.batch * splits;
+  const std::int64_t groups = places * splits;
   split.params.groups = static_cast<int>(groups);
   if (splits > 1) {
-    split.counters = row_tiles * args.batch * args.heads_kv;
+    split.counters = places * args.heads_kv;
     split.parts = groups;
   }
   return split;

@@ -70,7 +70,7 @@ TEST_F(RuntimeTest, ADriverThatRefusesTheKernelIsAnError) {
 TEST_F(RuntimeTest, ConfigsOfOneKernelShareItWithoutADisk) {
   const FakeContext context(fake, 0);
   auto in_memory = options();
-  in_memory.cache_dir.reset();
+  in_memory.cache_dir = std::filesystem::path{};
   const Runtime runtime(in_memory);
   const DecodeKernel plain = runtime.decode({});
   const DecodeKernel causal = runtime.decode({.causal = true, .window = Window::sliding, .sinks = true});

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <limits>
 
 namespace kiln::plan {
 namespace {
@@ -281,6 +282,25 @@ TEST_F(Splits, AWorkspaceHasPlaceForWhatCanBeSplit) {
   EXPECT_EQ(balanced.counters, 8 * balanced.params.groups);
   EXPECT_EQ(of({.batch = 7, .max_len_k = tile, .heads_q = 32, .heads_kv = 8}).parts, 0) << "one tile can't be split";
   EXPECT_EQ(of({.batch = 7, .max_len_k = 0, .heads_q = 32, .heads_kv = 8}).parts, 0);
+}
+
+TEST_F(Splits, TheLargestNumbersAreTooManyAndDoNotOverflow) {
+  constexpr int kLargest = std::numeric_limits<int>::max();
+  constexpr std::int64_t kLimit = std::int64_t{1} << 31;
+  const DecodeArgs huge{.batch = kLargest,
+                        .len_q = 1 << 30,
+                        .max_len_k = 1 << 30,
+                        .heads_q = kLargest,
+                        .heads_kv = 1,
+                        .total_q = kLargest};
+  EXPECT_GE(of(huge).work, kLimit);
+  DecodeArgs fixed = huge;
+  fixed.num_splits = 4096;
+  EXPECT_GE(of(fixed).work, kLimit);
+  EXPECT_GE(of(fixed).parts, kLimit);
+  fixed.num_splits = 0;
+  fixed.split_size = 1;
+  EXPECT_GE(of(fixed).parts, kLimit);
 }
 
 TEST_F(Splits, FixedOnesDependOnTheLongestSequenceAlone) {
