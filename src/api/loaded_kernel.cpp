@@ -3,6 +3,7 @@
 #include "api/check_args.hpp"
 #include "base/fail.hpp"
 #include "device/mask.cuh"
+#include "device/page_size.cuh"
 #include "device/params.cuh"
 #include "device/tile_schedule.cuh"
 #include "plan/decode_split.hpp"
@@ -53,12 +54,12 @@ device::AttentionParams attention_params(const AttentionConfig& config, const Ar
           .len_q = args.len_q,
           .window_left = config.window == Window::fixed ? config.window_left : args.window_left,
           .window_right = config.window == Window::fixed ? config.window_right : args.window_right,
-          .page_size = args.pages.page_size,
           .scale_log2 = scale_log2(args.scale, config.head_dim_qk),
           .softcap_log2 = cap,
           .inverse_cap = 1 / cap,
           .lse_unit = args.lse_base2 ? 1 : std::numbers::ln2_v<float>,
-          .heads = device::pack_heads(group, args.len_q)};
+          .heads = device::pack_heads(group, args.len_q),
+          .page = device::page_size_of(args.pages.page_size)};
 }
 
 cuda::LaunchShape shape_of(const plan::KernelConfig& config, std::int64_t blocks) {

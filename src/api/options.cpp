@@ -46,6 +46,7 @@ constexpr std::array kSettings = {
     Setting{"cache_shared", "KILN_CACHE_SHARED", &Options::cache_shared},
     Setting{"jit", "KILN_JIT", &Options::jit},
     Setting{"compile_jobs", "KILN_COMPILE_JOBS", &Options::compile_jobs, 0, kMostJobs},
+    Setting{"overlap_launches", "KILN_OVERLAP_LAUNCHES", &Options::overlap_launches},
     Setting{"nvrtc_path", "KILN_NVRTC_PATH", &Options::nvrtc_path},
     Setting{"cuda_path", "KILN_CUDA_PATH", &Options::cuda_path},
     Setting{"tuned_dir", "KILN_TUNED_DIR", &Options::tuned_dir},

@@ -48,6 +48,7 @@ RuntimeState::RuntimeState(const Options& options)
       driver_(cuda::Driver::load(options.cuda_path)),
       device_(choose_device(*driver_, options.device)),
       device_info_(driver_->device_info(device_)),
+      overlap_(driver_->overlap(options.overlap_launches, device_info_.capability)),
       tuned_(plan::tuned_table(options.tuned_dir, device_info_.capability)),
       builder_(options, log_) {}
 
@@ -86,7 +87,8 @@ RuntimeState::KernelPtr RuntimeState::load(const KernelRequest& request, Stream 
     hits.add();
   }
   const auto start = Clock::now();
-  auto module = std::make_shared<const cuda::Module>(driver_, entry.image, entry.entry, config.smem_bytes, device_);
+  auto module =
+      std::make_shared<const cuda::Module>(driver_, entry.image, entry.entry, config.smem_bytes, device_, overlap_);
   counters_->load_us.add(microseconds_since(start));
   return std::make_shared<const LoadedKernel>(KernelInfo{.request = request,
                                                          .target = entry.target,

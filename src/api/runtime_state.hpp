@@ -51,6 +51,7 @@ class RuntimeState : public std::enable_shared_from_this<RuntimeState> {
   std::shared_ptr<const cuda::Driver> driver_;
   int device_;
   plan::DeviceInfo device_info_;
+  cuda::Overlap overlap_;
   plan::TunedTable tuned_;
   api::Builder builder_;
   std::shared_ptr<Counters> counters_ = std::make_shared<Counters>();

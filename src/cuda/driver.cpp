@@ -72,6 +72,12 @@ bool Driver::capturing(Stream stream) const noexcept {
 
 int Driver::version() const { return functions_->version; }
 
+Overlap Driver::overlap(bool wanted, int capability) const {
+  constexpr int kOldestWithGraphs = 12030;  // older ones refuse such launches while a stream is captured
+  constexpr int kHopper = 90;
+  return wanted && capability >= kHopper && version() >= kOldestWithGraphs ? Overlap::yes : Overlap::no;
+}
+
 std::filesystem::path Driver::path() const { return functions_->library.path(); }
 
 }  // namespace kiln::cuda

@@ -16,6 +16,10 @@ namespace kiln::cuda {
 
 struct DriverFunctions;  // driver_functions.hpp, the only header that includes cuda.h
 
+/// Whether blocks of a kernel may be placed while the kernel before it in the stream ends. It must wait for that one
+/// itself (templates/device/stream_order.cuh).
+enum class Overlap { no, yes };
+
 /// libcuda, loaded at run time. Makes no context and changes no current one.
 class Driver {
  public:
@@ -33,6 +37,8 @@ class Driver {
   /// Whether the stream is being captured into a graph.
   [[nodiscard]] bool capturing(Stream stream) const noexcept;
   [[nodiscard]] int version() const;  ///< as cuDriverGetVersion: 13000
+  /// How kernels of such a GPU are launched: as wanted if GPU and driver can, in streams and in graphs.
+  [[nodiscard]] Overlap overlap(bool wanted, int capability) const;
   [[nodiscard]] std::filesystem::path path() const;
 
   [[nodiscard]] const DriverFunctions& functions() const noexcept { return *functions_; }
@@ -66,7 +72,7 @@ class Module {
   /// The image must have been verified: the driver does not check it. Sets the kernel's attributes
   /// for `device`. Works while a stream is being captured.
   Module(std::shared_ptr<const Driver> driver, std::span<const std::byte> image, const std::string& entry,
-         int dynamic_smem_bytes, int device);
+         int dynamic_smem_bytes, int device, Overlap overlap = Overlap::no);
   ~Module();
   Module(const Module&) = delete;
   Module& operator=(const Module&) = delete;
@@ -81,6 +87,7 @@ class Module {
   void* library_ = nullptr;
   void* kernel_ = nullptr;
   int device_ = 0;
+  Overlap overlap_ = Overlap::no;
 };
 
 }  // namespace kiln::cuda

@@ -58,8 +58,8 @@ UniqueLibrary load_library(const DriverFunctions& functions, std::span<const std
 }  // namespace
 
 Module::Module(std::shared_ptr<const Driver> driver, std::span<const std::byte> image, const std::string& entry,
-               int dynamic_smem_bytes, int device)
-    : driver_(std::move(driver)), device_(device) {
+               int dynamic_smem_bytes, int device, Overlap overlap)
+    : driver_(std::move(driver)), device_(device), overlap_(overlap) {
   const DriverFunctions& functions = driver_->functions();
   const RelaxedCapture relaxed(functions);
   UniqueLibrary library = load_library(functions, image);
@@ -103,6 +103,11 @@ void Module::launch(const LaunchShape& shape, Stream stream, const void* params)
   config.blockDimZ = 1;
   config.sharedMemBytes = shape.smem_bytes;
   config.hStream = stream;
+  CUlaunchAttribute overlap{};
+  overlap.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
+  overlap.value.programmaticStreamSerializationAllowed = 1;
+  config.attrs = &overlap;
+  config.numAttrs = overlap_ == Overlap::yes ? 1 : 0;
   void* arguments[] = {const_cast<void*>(params)};  // the driver only reads them
   const auto function = reinterpret_cast<CUfunction>(kernel_);
   if (const CUresult result = functions.cuLaunchKernelEx(&config, function, arguments, nullptr);

@@ -23,6 +23,7 @@ Gpu::Gpu(const Options& options)
     : driver_(cuda::Driver::load(options.cuda_path)),
       ordinal_(checked_ordinal(*driver_, options.device)),
       info_(driver_->device_info(ordinal_)),
+      overlap_(driver_->overlap(options.overlap_launches, info_.capability)),
       context_(driver_, ordinal_),
       stream_(driver_) {}
 

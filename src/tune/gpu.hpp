@@ -19,6 +19,7 @@ class Gpu {
   [[nodiscard]] const std::shared_ptr<const cuda::Driver>& driver() const { return driver_; }
   [[nodiscard]] int ordinal() const { return ordinal_; }
   [[nodiscard]] const plan::DeviceInfo& info() const { return info_; }
+  [[nodiscard]] cuda::Overlap overlap() const { return overlap_; }
   [[nodiscard]] const cuda::Context& context() const { return context_; }
   [[nodiscard]] Stream stream() const { return stream_.get(); }
   void synchronize() const { stream_.synchronize(); }
@@ -27,6 +28,7 @@ class Gpu {
   std::shared_ptr<const cuda::Driver> driver_;
   int ordinal_;
   plan::DeviceInfo info_;
+  cuda::Overlap overlap_;
   cuda::Context context_;
   cuda::StreamHandle stream_;
 };

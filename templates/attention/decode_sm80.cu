@@ -28,11 +28,13 @@
 #include "device/fragment.cuh"
 #include "device/mask.cuh"
 #include "device/online_softmax.cuh"
+#include "device/page_size.cuh"
 #include "device/paged_rows.cuh"
 #include "device/params.cuh"
 #include "device/ptx.cuh"
 #include "device/score.cuh"
 #include "device/smem_plan.cuh"
+#include "device/stream_order.cuh"
 #include "device/swizzle.cuh"
 #include "device/tile_copy.cuh"
 #include "device/tile_schedule.cuh"
@@ -250,7 +252,7 @@ class Producer {
   KILN_DEVICE void enter(const Keys& keys) {
     keys_ = keys;
     which_q_ ^= 1;
-    look_up_pages();
+    if constexpr (config::kPaged) look_up_more_pages();
   }
 
   KILN_DEVICE void copy_queries(const Rows& rows) {
@@ -271,12 +273,16 @@ class Producer {
     const i32 first = keys_.tiles.begin * config::kTileN + warp * kCopyKeys;
     const i32 valid = keys_.len - first;
     if constexpr (config::kPaged) {
+      if (whole_groups()) {
+        copy_groups(k, v, valid);
+        return;
+      }
       auto& slot = smem.slot(static_cast<u32>(warp));
       __syncwarp();  // the last copy has read its rows
 #pragma unroll
       for (i32 i = 0; i < kLookUps; ++i) {
         const i32 row = static_cast<i32>(lane) + i * static_cast<i32>(kWarpSize);
-        if (row < min(valid, kCopyKeys)) slot.put(p_, row, keys_.padding + first + row, page_[i]);
+        if (row < min(valid, kCopyKeys)) slot.put(p_, row, keys_.padding + first + row, pages_[i]);
       }
       __syncwarp();
       KeyCopy::load_rows(k, valid, lane, [&](i32 row) { return keys_.k + slot.k[row]; });
@@ -289,22 +295,64 @@ class Producer {
     }
   }
 
-  /// Reads the pages of the keys that the next copy is of, early enough for it not to wait.
+  /// Copies keys whose groups lie in one page each, whose rows then follow each other.
+  KILN_DEVICE void copy_groups(u32 k, u32 v, i32 valid) {
+    using KeyCopy = TileCopy<kGroupKeys, config::kHeadDimQk, kWarpSize>;
+    using ValueCopy = TileCopy<kGroupKeys, config::kHeadDimV, kWarpSize>;
+    const u32 lane = this->lane();
+    const i32 first = keys_.padding + keys_.tiles.begin * config::kTileN + warp() * kCopyKeys;
+#pragma unroll
+    for (i32 group = 0; group < kGroups; ++group) {
+      const i32 key = group * kGroupKeys;
+      const i64 known = __shfl_sync(kAllLanes, pages_[0], static_cast<i32>(used_pages_) + group);
+      const i64 page = key < valid ? known : 0;  // of others none was looked up
+      const i64 row = place_of_key(p_.page, first + key).row;
+      KeyCopy::load(k + key * kPaddedDimQk * Element::kBytes,
+                    keys_.k + page * p_.k_strides.batch + row * p_.k_strides.row, p_.k_strides.row, valid - key, lane);
+      ValueCopy::load(v + key * kPaddedDimV * Element::kBytes,
+                      keys_.v + page * p_.v_strides.batch + row * p_.v_strides.row, p_.v_strides.row, valid - key,
+                      lane);
+    }
+  }
+
+  /// Reads pages of what is copied next, early enough for it not to wait: of each of the next copy's keys, or, where a
+  /// group needs but one, of as many tiles as there are lanes for.
   KILN_DEVICE void look_up_pages() {
     if constexpr (config::kPaged) {
-      const i32 first = keys_.tiles.begin * config::kTileN + warp() * kCopyKeys;
-      const u32 lane = this->lane();
-#pragma unroll
-      for (i32 i = 0; i < kLookUps; ++i) {
-        const i32 row = static_cast<i32>(lane) + i * static_cast<i32>(kWarpSize);
-        const i32 key = first + row;
-        if (keys_.tiles.begin < keys_.tiles.end && row < kCopyKeys && key < keys_.len) {
-          page_[i] = keys_.pages[PagedRows<kCopyKeys>::page_of(p_, keys_.padding + key)];
-        }
+      if (whole_groups() && used_pages_ + kGroups < kWarpSize) {
+        used_pages_ += kGroups;
+      } else {
+        look_up_more_pages();
       }
     }
   }
 
+  KILN_DEVICE void look_up_more_pages() {
+    used_pages_ = 0;
+    const i32 first = keys_.tiles.begin * config::kTileN + warp() * kCopyKeys;
+    const i32 end = min(keys_.len, keys_.tiles.end * config::kTileN);
+    const i32 lane = static_cast<i32>(this->lane());
+    if (whole_groups()) {
+      const i32 key = first + lane / kGroups * config::kTileN + lane % kGroups * kGroupKeys;
+      if (key < end) pages_[0] = keys_.pages[place_of_key(p_.page, keys_.padding + key).page];
+      return;
+    }
+#pragma unroll
+    for (i32 i = 0; i < kLookUps; ++i) {
+      const i32 row = lane + i * static_cast<i32>(kWarpSize);
+      const i32 key = first + row;
+      if (row < kCopyKeys && key < end) pages_[i] = keys_.pages[place_of_key(p_.page, keys_.padding + key).page];
+    }
+  }
+
+  /// Whether the keys of a group share a page, wherever in the sequence they are.
+  KILN_DEVICE bool whole_groups() const {
+    return p_.page.keys % kGroupKeys == 0 && static_cast<u32>(keys_.padding) % kGroupKeys == 0;
+  }
+
+  static constexpr i32 kGroupKeys = min(kCopyKeys, 16);  // that a page may well hold
+  static constexpr i32 kGroups = kCopyKeys / kGroupKeys;
+  static_assert(kCopyKeys % kGroupKeys == 0 && static_cast<i32>(kWarpSize) % kGroups == 0);
   static constexpr i32 kLookUps = ceil_div(kCopyKeys, static_cast<i32>(kWarpSize));
 
   const DecodeParams& p_;
@@ -318,7 +366,8 @@ class Producer {
   bool is_queued_ = false;
   Keys queued_keys_{};
   Rows queued_rows_{};
-  i32 page_[config::kPaged ? kLookUps : 1];
+  i32 pages_[config::kPaged ? kLookUps : 1];  // looked up
+  u32 used_pages_ = kWarpSize;                // of them, where a group needs one
 };
 
 /// The way of one warp through the tiles of a share.
@@ -594,6 +643,7 @@ extern "C" __global__ void __launch_bounds__(kiln::device::kThreads, kiln::confi
   namespace config = kiln::config;
   alignas(kSmemAlignment) extern __shared__ unsigned char smem_bytes[];
   Smem& smem = *reinterpret_cast<Smem*>(smem_bytes);
+  follow_in_stream();
   const u32 thread = threadIdx.x;
   const i32 kv_head = static_cast<i32>(blockIdx.x);
   const i32 group = static_cast<i32>(blockIdx.y + blockIdx.z * gridDim.y);

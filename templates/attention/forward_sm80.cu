@@ -37,6 +37,7 @@
 #include "device/score.cuh"
 #include "device/sequence.cuh"
 #include "device/smem_plan.cuh"
+#include "device/stream_order.cuh"
 #include "device/swizzle.cuh"
 #include "device/tile_copy.cuh"
 #include "device/tile_schedule.cuh"
@@ -416,6 +417,7 @@ extern "C" __global__ void __launch_bounds__(kiln::device::kThreads, kiln::confi
   using namespace kiln::device;
   alignas(kSmemAlignment) extern __shared__ unsigned char smem_bytes[];
   Smem& smem = *reinterpret_cast<Smem*>(smem_bytes);
+  follow_in_stream();
   const u32 thread = threadIdx.x;
   const Rows rows = Rows::of_block(p, blockIdx.x, thread % kWarpSize);
   if (rows.nothing_to_do(p)) return;

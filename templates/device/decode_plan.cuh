@@ -86,7 +86,8 @@ KILN_DEVICE i32 cached_keys(const DecodeParams& p, i32 b) {
   const CacheParams& cache = p.cache;
   if (cache.page_indptr != nullptr) {
     const i64 pages = cache.page_indptr[b + 1] - i64{cache.page_indptr[b]};
-    const i64 keys = (pages - 1) * p.page_size + min(cache.last_page_len[b], p.page_size);
+    const auto page_size = static_cast<i32>(p.page.keys);
+    const i64 keys = (pages - 1) * page_size + min(cache.last_page_len[b], page_size);
     end = static_cast<i32>(min(i64{end}, pages > 0 ? keys : 0));
   }
   if (cache_row_of(cache, b) < 0) end = 0;

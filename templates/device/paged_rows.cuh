@@ -2,6 +2,7 @@
 #pragma once
 
 #include "device/base.cuh"
+#include "device/page_size.cuh"
 #include "device/params.cuh"
 
 namespace kiln::device {
@@ -20,17 +21,13 @@ struct PagedRows {
     for (i32 row = static_cast<i32>(thread); row < kRows; row += static_cast<i32>(kThreads)) {
       const i32 key = first_key + row;
       if (key >= len_k) return;
-      put(p, row, key, pages[page_of(p, key)]);
+      put(p, row, key, pages[place_of_key(p.page, key).page]);
     }
-  }
-
-  KILN_DEVICE static u32 page_of(const AttentionParams& p, i32 key) {
-    return static_cast<u32>(key) / static_cast<u32>(p.page_size);
   }
 
   /// Row `row` is key `key` of a sequence, which lies in page `page` of the cache.
   KILN_DEVICE void put(const AttentionParams& p, i32 row, i32 key, i64 page) {
-    const i64 in_page = static_cast<u32>(key) % static_cast<u32>(p.page_size);
+    const i64 in_page = place_of_key(p.page, key).row;
     k[row] = page * p.k_strides.batch + in_page * p.k_strides.row;
     v[row] = page * p.v_strides.batch + in_page * p.v_strides.row;
   }

@@ -21,6 +21,12 @@ struct HeadPack {
   u32 inverse;  ///< ⌈2³¹ / count⌉
 };
 
+/// How many keys a page holds, and what divides by it (page_size.cuh).
+struct PageSize {
+  u32 keys;
+  u32 inverse;  ///< ⌊2³² / keys⌋, of 1 the largest number
+};
+
 /// What every attention kernel is called with.
 struct AttentionParams {
   const void* q{};
@@ -49,23 +55,23 @@ struct AttentionParams {
   i32 group{};  ///< heads_q / heads_kv
   i32 len_q{};  ///< the most, where sequences have lengths of their own
   i32 len_k{};
-  i32 total_q{};       ///< rows of the packed tensors of q and o
-  i32 window_left{};   ///< −1: open
-  i32 window_right{};  ///< −1: open
-  i32 page_size{};
+  i32 total_q{};         ///< rows of the packed tensors of q and o
+  i32 window_left{};     ///< −1: open
+  i32 window_right{};    ///< −1: open
   float scale_log2{};    ///< scale · log2(e)
   float softcap_log2{};  ///< cap · log2(e)
   float inverse_cap{};   ///< 1 / (cap · log2(e)): of a scaled score, the argument of tanh
   float lse_unit{};      ///< of a logarithm to base 2, the LSE as asked for
   HeadPack heads{};
+  PageSize page{};
 };
-static_assert(sizeof(AttentionParams) == 304);
+static_assert(sizeof(AttentionParams) == 312);
 
 struct ForwardParams : AttentionParams {
   i32 bundle{};     ///< ForwardSchedule's
   i32 row_tiles{};  ///< ForwardSchedule's
 };
-static_assert(sizeof(ForwardParams) == 312);
+static_assert(sizeof(ForwardParams) == 320);
 
 /// Where the cache of a sequence lies, where that isn't told by its place in the batch alone. Each is [batch] or null.
 struct CacheParams {
@@ -103,6 +109,6 @@ struct DecodeParams : AttentionParams {
   i32 simple_cache{};  ///< 1: `cache` holds null pointers only
   i32 align_top_left{};
 };
-static_assert(sizeof(DecodeParams) == 416);
+static_assert(sizeof(DecodeParams) == 424);
 
 }  // namespace kiln::device

@@ -174,6 +174,18 @@ KILN_DEVICE u32 mov_tid_x() {
   return x;
 }
 
+inline constexpr bool kHopper = config::kCapability >= 90;
+
+/// The next kernel of the stream may take the places of blocks that end.
+KILN_DEVICE void griddepcontrol_launch_dependents() {
+  if constexpr (kHopper) asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+}
+
+/// Waits until all that came before in the stream is done and seen.
+KILN_DEVICE void griddepcontrol_wait() {
+  if constexpr (kHopper) asm volatile("griddepcontrol.wait;" ::: "memory");
+}
+
 KILN_DEVICE i32 atom_add_acq_rel_gpu(i32* address, i32 value) {
   i32 old;
   asm volatile("atom.add.acq_rel.gpu.global.s32 %0, [%1], %2;" : "=r"(old) : "l"(address), "r"(value) : "memory");

@@ -114,6 +114,16 @@ TEST_F(LaunchTest, DecodeUsesItsWorkspaceExactly) {
   EXPECT_EQ(fake.launch_count(), 2);
 }
 
+TEST_F(LaunchTest, LaunchesOverlapUnlessToldNotTo) {
+  const FakeContext context(fake, 0);
+  auto given = options();
+  Runtime(given).forward({}).launch(nullptr, forward_args());
+  EXPECT_EQ(fake.launch().overlaps, 1);
+  given.overlap_launches = false;
+  Runtime(given).forward({}).launch(nullptr, forward_args());
+  EXPECT_EQ(fake.launch().overlaps, 0);
+}
+
 TEST_F(LaunchTest, TheLaunchPathTouchesNothingButTheLaunch) {
   const FakeContext context(fake, 0);
   const Runtime runtime(options());

@@ -22,13 +22,14 @@ using testing::HasSubstr;
 
 TEST(OptionsFromJson, ReadsEveryMember) {
   const auto options = Options::from_json(R"({
-    "device": 1, "cache_dir": "/c", "precompiled_dir": "/p", "jit": false, "compile_jobs": 3, "nvrtc_path": "/n",
+    "device": 1, "cache_dir": "/c", "precompiled_dir": "/p", "jit": false, "compile_jobs": 3, "overlap_launches": false, "nvrtc_path": "/n",
     "cuda_path": "/l", "tuned_dir": "/t", "template_dir": "/k", "dump_dir": "/d", "log_level": "debug"})");
   EXPECT_EQ(options.device, 1);
   EXPECT_EQ(options.cache_dir, "/c");
   EXPECT_EQ(options.precompiled_dir, "/p");
   EXPECT_FALSE(options.jit);
   EXPECT_EQ(options.compile_jobs, 3);
+  EXPECT_FALSE(options.overlap_launches);
   EXPECT_EQ(options.nvrtc_path, "/n");
   EXPECT_EQ(options.cuda_path, "/l");
   EXPECT_EQ(options.tuned_dir, "/t");
@@ -137,6 +138,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Variable{"KILN_CACHE_SHARED", "on", [](const Options& o) { return o.cache_shared; }},
                     Variable{"KILN_JIT", "off", [](const Options& o) { return !o.jit; }},
                     Variable{"KILN_COMPILE_JOBS", "7", [](const Options& o) { return o.compile_jobs == 7; }},
+                    Variable{"KILN_OVERLAP_LAUNCHES", "off", [](const Options& o) { return !o.overlap_launches; }},
                     Variable{"KILN_NVRTC_PATH", "/n", [](const Options& o) { return o.nvrtc_path == "/n"; }},
                     Variable{"KILN_CUDA_PATH", "/l", [](const Options& o) { return o.cuda_path == "/l"; }},
                     Variable{"KILN_TUNED_DIR", "/t", [](const Options& o) { return o.tuned_dir == "/t"; }},

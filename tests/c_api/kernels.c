@@ -19,9 +19,10 @@ typedef struct AttentionParams {
   const float* sinks;
   const void* bias;
   kiln_strides bias_strides;
-  int32_t batch, heads_q, heads_kv, group, len_q, len_k, total_q, window_left, window_right, page_size;
+  int32_t batch, heads_q, heads_kv, group, len_q, len_k, total_q, window_left, window_right;
   float scale_log2, softcap_log2, inverse_cap, lse_unit;
   int32_t heads[2];
+  uint32_t page_keys, page_inverse;
 } AttentionParams;
 
 typedef struct ForwardParams {
@@ -122,7 +123,7 @@ static void every_feature_reaches_the_kernel(kiln_runtime* runtime) {
   CHECK(params.call.seqused_q == args.seqused_q && params.call.seqused_k == args.seqused_k &&
         params.call.total_q == 777);
   CHECK(params.call.page_table == args.page_table && params.call.page_table_stride == 32 &&
-        params.call.page_size == 16);
+        params.call.page_keys == 16);
   args.page_table_stride = 31;
   CHECK_REFUSED(kiln_runtime_launch_forward(runtime, &config, NULL, &args),
                 "pages.row_stride is 31: 500 keys in pages of 16 need 32 entries a sequence");

@@ -31,12 +31,29 @@ TEST_F(ModuleTest, LaunchesWhatItWasTold) {
   EXPECT_EQ(launch.device, 1);
   EXPECT_STREQ(launch.kernel, "entry");
   EXPECT_EQ(std::memcmp(launch.image_head, kImage.data(), kImage.size()), 0);
+  EXPECT_EQ(launch.overlaps, 0);
   EXPECT_EQ(launch.captured, 0);
   const auto params = fake.params<SampleParams>();
   EXPECT_EQ(params.data, kParams.data);
   EXPECT_EQ(params.length, kParams.length);
   EXPECT_EQ(params.scale, kParams.scale);
   EXPECT_EQ(params.reserved, kParams.reserved);
+}
+
+TEST_F(ModuleTest, OverlapsTheKernelBeforeItIfItMay) {
+  const FakeContext context(fake, 0);
+  const Module module(driver, kImage, "entry", 0, 0, Overlap::yes);
+  module.launch(kShape, nullptr, &kParams);
+  EXPECT_EQ(fake.launch().overlaps, 1);
+}
+
+TEST_F(ModuleTest, OnlyHopperAndLaterOverlap) {
+  EXPECT_EQ(driver->overlap(true, 90), Overlap::yes);
+  EXPECT_EQ(driver->overlap(true, 120), Overlap::yes);
+  EXPECT_EQ(driver->overlap(true, 89), Overlap::no);
+  EXPECT_EQ(driver->overlap(false, 90), Overlap::no);
+  fake.set_version(12020);
+  EXPECT_EQ(Driver::load(FakeCuda::path())->overlap(true, 90), Overlap::no) << "while a stream is captured it can't";
 }
 
 TEST_F(ModuleTest, WithoutAContextItLoadsButRefusesToLaunch) {

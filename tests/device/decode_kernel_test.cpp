@@ -2,6 +2,7 @@
 #include "device/decode_workspace.cuh"
 #include "device/emulator/barriers.hpp"
 #include "device/emulator/truth.hpp"
+#include "device/page_size.cuh"
 #include "device/tile_schedule.cuh"
 
 #include <gtest/gtest.h>
@@ -159,12 +160,12 @@ class Call {
                                        .total_q = cu_q_.back(),
                                        .window_left = c.left,
                                        .window_right = c.causal ? 0 : c.right,
-                                       .page_size = c.page_size,
                                        .scale_log2 = static_cast<float>(kScale * std::numbers::log2e),
                                        .softcap_log2 = kCapLog2,
                                        .inverse_cap = 1 / kCapLog2,
                                        .lse_unit = std::numbers::ln2_v<float>,
-                                       .heads = kiln::device::pack_heads(c.heads.group(), most_of(len_q_))}};
+                                       .heads = kiln::device::pack_heads(c.heads.group(), most_of(len_q_)),
+                                       .page = kiln::device::page_size_of(c.page_size)}};
     params.cache = {.rows = c.cache_rows.empty() ? nullptr : c.cache_rows.data(),
                     .left_padding = c.padding.empty() ? nullptr : c.padding.data(),
                     .page_indptr = c.page_lists ? indptr_.data() : nullptr,

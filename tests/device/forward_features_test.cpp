@@ -1,6 +1,7 @@
 // Forward kernels with what changes scores, lengths of their own and pages, run on the host against float64.
 #include "device/emulator/barriers.hpp"
 #include "device/emulator/truth.hpp"
+#include "device/page_size.cuh"
 #include "device/tile_schedule.cuh"
 
 #include <gtest/gtest.h>
@@ -198,7 +199,7 @@ std::vector<std::uint16_t> check_pages(int page_size, const std::vector<int>& le
                 .len_k = most_of(len_k) + 1,
                 .window_left = left,
                 .window_right = right,
-                .page_size = page_size},
+                .page = kiln::device::page_size_of(page_size)},
                true, q, k, v, o, lse);
   return o.bits();
 }
@@ -298,7 +299,7 @@ std::vector<std::uint16_t> check_mask_of_keys(double scale = kScale, bool second
                 .bias_strides = {kKeys, 0, 0},
                 .len_q = kQueries,
                 .len_k = kKeys,
-                .page_size = kPage},
+                .page = kiln::device::page_size_of(kPage)},
                false, q, k, v, o, lse);
   return o.bits();
 }

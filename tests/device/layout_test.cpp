@@ -1,11 +1,14 @@
 #include "device/decode_workspace.cuh"
 #include "device/fragment.cuh"
+#include "device/page_size.cuh"
 #include "device/params.cuh"
 #include "device/smem_plan.cuh"
 #include "device/swizzle.cuh"
 
+#include <climits>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 #include <utility>
 
@@ -169,8 +172,21 @@ TEST(DecodeWorkspace, UnsplitNeedsNone) { EXPECT_EQ(decode_workspace(0, 16, 128)
 TEST(DecodeWorkspace, SizesAre64Bit) { EXPECT_GT(decode_workspace(i64{1} << 21, 16, 128).bytes, i64{1} << 33); }
 
 TEST(Params, HaveTheSizeThatTheKernelsAssert) {
-  EXPECT_EQ(sizeof(ForwardParams), 312u);
-  EXPECT_EQ(sizeof(DecodeParams), 416u);
+  EXPECT_EQ(sizeof(ForwardParams), 320u);
+  EXPECT_EQ(sizeof(DecodeParams), 424u);
+}
+
+TEST(PageSize, PlacesEveryKey) {
+  for (const i32 size : {1, 2, 3, 5, 7, 16, 100, 256, 65'535, 65'536, INT_MAX}) {
+    const PageSize page = page_size_of(size);
+    for (const i64 near : {i64{0}, i64{size}, i64{1000} * size, i64{INT_MAX} / size * size, i64{INT_MAX}}) {
+      for (i64 key = std::max(near - 3, i64{0}); key <= std::min(near + 3, i64{INT_MAX}); ++key) {
+        const KeyPlace place = place_of_key(page, static_cast<i32>(key));
+        ASSERT_EQ(i64{place.page}, key / size) << key << " of " << size;
+        ASSERT_EQ(i64{place.row}, key % size) << key << " of " << size;
+      }
+    }
+  }
 }
 
 }  // namespace

@@ -22,6 +22,7 @@ typedef struct FakeLaunch {
   unsigned grid[3];
   unsigned block[3];
   unsigned smem_bytes;
+  int overlaps;  // may begin while the kernel before it in the stream ends
   int device;
   void* stream;
   int captured;  ///< recorded into a graph, not run

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <span>
 
 using fake_cuda::enter;
 using fake_cuda::Fill;
@@ -59,6 +60,11 @@ FakeLaunch decode(const State& all, const CUlaunchConfig& config, const Kernel& 
   launch.block[1] = config.blockDimY;
   launch.block[2] = config.blockDimZ;
   launch.smem_bytes = config.sharedMemBytes;
+  for (const auto& attribute : std::span(config.attrs, config.numAttrs)) {
+    if (attribute.id == CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION) {
+      launch.overlaps = attribute.value.programmaticStreamSerializationAllowed;
+    }
+  }
   launch.device = device;
   launch.stream = config.hStream;
   std::snprintf(launch.kernel, sizeof(launch.kernel), "%s", kernel.name.c_str());

@@ -64,7 +64,7 @@ class AttendingGpu {
                           .heads_kv = params.heads_kv};
     problem.window_left = params.window_left;
     problem.window_right = params.window_right;
-    if (request_.config.paged) problem.page_size = params.page_size;
+    if (request_.config.paged) problem.page_size = static_cast<int>(params.page.keys);
     return problem;
   }
 

@@ -67,6 +67,9 @@ void cp_async_wait_group() {
   emulator::wait_copies(kPending);
 }
 
+inline void griddepcontrol_launch_dependents() {}
+inline void griddepcontrol_wait() {}
+
 inline u32 ld_shared_b32(u32 address) {
   if (address % 4 != 0) throw std::runtime_error("misaligned word");
   return *reinterpret_cast<const volatile u32*>(emulator::shared_pointer(address));
