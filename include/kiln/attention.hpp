@@ -220,7 +220,8 @@ struct DecodeArgs {
   int split_size = 0;  ///< keys of a split, rounded up to whole tiles of the kernel's; not beside num_splits
 
   /// Device memory of at least DecodeKernel::workspace_bytes(args), a multiple of 16 bytes, zeroed
-  /// once before the first call. Calls leave it fit for the next one. Never share it between streams.
+  /// once before the first call. Calls leave it fit for the next one. Never share it between streams:
+  /// Options::check_workspaces finds where two do.
   void* workspace = nullptr;
   std::size_t workspace_bytes = 0;
 };

@@ -242,7 +242,8 @@ typedef struct kiln_decode_args {
    * the batch around it, bit for bit. */
   int32_t num_splits;
   /** Device memory of at least kiln_decode_workspace_bytes(), a multiple of 16 bytes, zeroed once before the first
-   * call. Calls leave it fit for the next one. Never share it between streams. */
+   * call. Calls leave it fit for the next one. Never share it between streams: the option check_workspaces finds where
+   * two do. */
   void* workspace;
   size_t workspace_bytes;
 
