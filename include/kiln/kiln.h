@@ -275,7 +275,7 @@ typedef struct kiln_decode_args {
    * below 0: no keys. Rows are not checked. */
   const int32_t* cache_rows;
   /** Device memory, [batch]: so many positions in front of a sequence's first key don't count, in no length or position
-   * but `lengths` and max_len_k. */
+   * but `lengths` and max_len_k. Windows, ALiBi and the bias's columns count from the first key behind them. */
   const int32_t* left_padding;
 
   /** Paged only: device memory, [batch, page_table_stride]. Key j of sequence b is row j % page_size of page

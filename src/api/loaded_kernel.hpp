@@ -30,7 +30,7 @@ class LoadedKernel {
  public:
   LoadedKernel(KernelInfo info, const plan::KernelConfig& config, plan::DeviceInfo device,
                std::shared_ptr<const cuda::Module> module, std::shared_ptr<Counters> counters,
-               std::shared_ptr<api::WorkspaceCheck> workspace_check)
+               std::shared_ptr<api::WorkspaceCheck> workspace_check = nullptr)
       : info_(std::move(info)),
         config_(config),
         device_(std::move(device)),
