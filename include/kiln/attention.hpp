@@ -197,7 +197,9 @@ struct DecodeArgs {
   const float* alibi_slopes = nullptr;  ///< device memory, [heads_q] or [batch, heads_q] (config.alibi only)
   std::int64_t alibi_batch_stride = 0;  ///< from one sequence's slopes to the next; 0: all have the same
   const float* sinks = nullptr;         ///< device memory, [heads_q], natural logits (config.sinks only)
-  BiasInput bias{};                     ///< over [batch, heads_q, len_q, max_len_k] (config.bias only)
+  /// Over [batch, heads_q, len_q, max_len_k] (config.bias only). Columns are keys: column 0 is a sequence's first one
+  /// behind its left padding.
+  BiasInput bias{};
   TreeMask tree{};
 
   /// How many new tokens each sequence has (config.ragged only): as SequenceLengths' for queries.
@@ -209,7 +211,7 @@ struct DecodeArgs {
   /// below 0: no keys. Rows are not checked.
   const std::int32_t* cache_rows = nullptr;
   /// Device memory, [batch]: so many positions in front of a sequence's first key don't count, in no length or position
-  /// but `lengths` and max_len_k.
+  /// but `lengths` and max_len_k. Windows, ALiBi and the bias's columns count from the first key behind them.
   const std::int32_t* left_padding = nullptr;
   Pages pages{};  ///< config.paged only
 
@@ -220,7 +222,8 @@ struct DecodeArgs {
   int split_size = 0;  ///< keys of a split, rounded up to whole tiles of the kernel's; not beside num_splits
 
   /// Device memory of at least DecodeKernel::workspace_bytes(args), a multiple of 16 bytes, zeroed
-  /// once before the first call. Calls leave it fit for the next one. Never share it between streams.
+  /// once before the first call. Calls leave it fit for the next one. Never share it between streams:
+  /// Options::check_workspaces finds where two do.
   void* workspace = nullptr;
   std::size_t workspace_bytes = 0;
 };

@@ -242,7 +242,8 @@ typedef struct kiln_decode_args {
    * the batch around it, bit for bit. */
   int32_t num_splits;
   /** Device memory of at least kiln_decode_workspace_bytes(), a multiple of 16 bytes, zeroed once before the first
-   * call. Calls leave it fit for the next one. Never share it between streams. */
+   * call. Calls leave it fit for the next one. Never share it between streams: the option check_workspaces finds where
+   * two do. */
   void* workspace;
   size_t workspace_bytes;
 
@@ -274,7 +275,7 @@ typedef struct kiln_decode_args {
    * below 0: no keys. Rows are not checked. */
   const int32_t* cache_rows;
   /** Device memory, [batch]: so many positions in front of a sequence's first key don't count, in no length or position
-   * but `lengths` and max_len_k. */
+   * but `lengths` and max_len_k. Windows, ALiBi and the bias's columns count from the first key behind them. */
   const int32_t* left_padding;
 
   /** Paged only: device memory, [batch, page_table_stride]. Key j of sequence b is row j % page_size of page

@@ -51,6 +51,11 @@ struct KILN_API Options {
   /// Every rendered source is also written here.
   std::optional<std::filesystem::path> dump_dir{};
 
+  /// For finding mistakes: a call whose workspace a call on another stream may still be using is an error. It sees the
+  /// calls of one Runtime and its handles outside of graphs, and costs each call with a workspace some calls of the
+  /// driver's.
+  bool check_workspaces = false;
+
   LogLevel log_level = LogLevel::warning;
   /// Where log lines go. Unset: standard error.
   LogCallback log{};

@@ -156,7 +156,14 @@ void LoadedKernel::launch(Stream stream, const DecodeArgs& args) const {
   params.seqused_q = args.seqused_q;
   params.seqused_k = args.lengths;
   params.total_q = args.total_q;
-  module_->launch(decode_shape(config_, split.params.groups, args.heads_kv), stream, &params);
+  const auto queue = [&] {
+    module_->launch(decode_shape(config_, split.params.groups, args.heads_kv), stream, &params);
+  };
+  if (workspace_check_ == nullptr) {
+    queue();
+  } else {
+    workspace_check_->launch(stream, {base, static_cast<std::size_t>(workspace.bytes)}, queue);
+  }
   count_launch();
 }
 

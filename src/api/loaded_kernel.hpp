@@ -1,5 +1,6 @@
 #pragma once
 
+#include "api/workspace_check.hpp"
 #include "base/sharded_counter.hpp"
 #include "cuda/driver.hpp"
 #include "device/decode_workspace.cuh"
@@ -28,18 +29,21 @@ struct Counters {
 class LoadedKernel {
  public:
   LoadedKernel(KernelInfo info, const plan::KernelConfig& config, plan::DeviceInfo device,
-               std::shared_ptr<const cuda::Module> module, std::shared_ptr<Counters> counters)
+               std::shared_ptr<const cuda::Module> module, std::shared_ptr<Counters> counters,
+               std::shared_ptr<api::WorkspaceCheck> workspace_check = nullptr)
       : info_(std::move(info)),
         config_(config),
         device_(std::move(device)),
         module_(std::move(module)),
-        counters_(std::move(counters)) {}
+        counters_(std::move(counters)),
+        workspace_check_(std::move(workspace_check)) {}
 
   /// The same kernel, asked for in other words: its canonical request is this one's.
   [[nodiscard]] std::shared_ptr<const LoadedKernel> as(const KernelRequest& request) const {
     auto info = info_;
     info.request = request;
-    return std::make_shared<const LoadedKernel>(std::move(info), config_, device_, module_, counters_);
+    return std::make_shared<const LoadedKernel>(std::move(info), config_, device_, module_, counters_,
+                                                workspace_check_);
   }
 
   void launch(Stream stream, const ForwardArgs& args) const;
@@ -58,6 +62,7 @@ class LoadedKernel {
   plan::DeviceInfo device_;
   std::shared_ptr<const cuda::Module> module_;
   std::shared_ptr<Counters> counters_;
+  std::shared_ptr<api::WorkspaceCheck> workspace_check_;  ///< null: not asked for
 };
 
 }  // namespace kiln::detail

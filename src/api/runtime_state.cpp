@@ -50,7 +50,8 @@ RuntimeState::RuntimeState(const Options& options)
       device_info_(driver_->device_info(device_)),
       overlap_(driver_->overlap(options.overlap_launches, device_info_.capability)),
       tuned_(plan::tuned_table(options.tuned_dir, device_info_.capability)),
-      builder_(options, log_) {}
+      builder_(options, log_),
+      workspace_check_(options.check_workspaces ? std::make_shared<api::WorkspaceCheck>(driver_) : nullptr) {}
 
 std::shared_ptr<RuntimeState> RuntimeState::make(const Options& options) {
   return {new RuntimeState(options), [](const RuntimeState* state) {
@@ -98,7 +99,7 @@ RuntimeState::KernelPtr RuntimeState::load(const KernelRequest& request, Stream 
                                                          .spill_bytes = entry.spill_bytes,
                                                          .smem_bytes = entry.smem_bytes,
                                                          .compile_ms = compiled ? entry.compile_ms : 0},
-                                              config, device_info_, std::move(module), counters_);
+                                              config, device_info_, std::move(module), counters_, workspace_check_);
 }
 
 const RuntimeState::KernelPtr& RuntimeState::same_kernel(const KernelRequest& canonical, Stream stream,

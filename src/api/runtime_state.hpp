@@ -54,6 +54,7 @@ class RuntimeState : public std::enable_shared_from_this<RuntimeState> {
   cuda::Overlap overlap_;
   plan::TunedTable tuned_;
   api::Builder builder_;
+  std::shared_ptr<api::WorkspaceCheck> workspace_check_;
   std::shared_ptr<Counters> counters_ = std::make_shared<Counters>();
   cache::MemoryCache<KernelRequest, KernelShares, RequestHash> kernels_;
 };

@@ -62,6 +62,18 @@ std::optional<int> Driver::current_device() const noexcept {
   return device;
 }
 
+std::optional<std::uint64_t> Driver::current_context_id() const noexcept {
+  unsigned long long id = 0;
+  if (functions_->cuCtxGetId(nullptr, &id) != CUDA_SUCCESS) return std::nullopt;
+  return id;
+}
+
+std::uint64_t Driver::stream_id(Stream stream) const {
+  unsigned long long id = 0;
+  check(functions_->cuStreamGetId(stream, &id), "asking for a stream's number", *functions_);
+  return id;
+}
+
 bool Driver::capturing(Stream stream) const noexcept {
   CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
   const CUresult result = functions_->cuStreamIsCapturing(stream, &status);

@@ -6,6 +6,7 @@
 #include <kiln/runtime.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -34,6 +35,10 @@ class Driver {
   [[nodiscard]] plan::DeviceInfo device_info(int ordinal) const;
   /// The device of the caller's current context, if there is one.
   [[nodiscard]] std::optional<int> current_device() const noexcept;
+  /// The current context by a number that no other one ever gets, as handles are; none if there is no live one.
+  [[nodiscard]] std::optional<std::uint64_t> current_context_id() const noexcept;
+  /// The same of a stream, also of a default one.
+  [[nodiscard]] std::uint64_t stream_id(Stream stream) const;
   /// Whether the stream is being captured into a graph.
   [[nodiscard]] bool capturing(Stream stream) const noexcept;
   [[nodiscard]] int version() const;  ///< as cuDriverGetVersion: 13000

@@ -20,6 +20,7 @@
   X(cuDevicePrimaryCtxRetain)          \
   X(cuDevicePrimaryCtxRelease)         \
   X(cuCtxGetDevice)                    \
+  X(cuCtxGetId)                        \
   X(cuCtxPushCurrent)                  \
   X(cuCtxPopCurrent)                   \
   X(cuCtxSynchronize)                  \
@@ -32,6 +33,7 @@
   X(cuStreamCreate)                    \
   X(cuStreamDestroy)                   \
   X(cuStreamSynchronize)               \
+  X(cuStreamGetId)                     \
   X(cuStreamIsCapturing)               \
   X(cuStreamBeginCapture)              \
   X(cuStreamEndCapture)                \
@@ -46,6 +48,7 @@
   X(cuEventCreate)                     \
   X(cuEventDestroy)                    \
   X(cuEventRecord)                     \
+  X(cuEventQuery)                      \
   X(cuEventSynchronize)                \
   X(cuGraphInstantiate)                \
   X(cuGraphLaunch)                     \

@@ -1,26 +1,12 @@
 #include "base/fail.hpp"
 #include "cuda/cuda_error.hpp"
 #include "cuda/driver.hpp"
+#include "cuda/relaxed_capture.hpp"
 
 #include <utility>
 
 namespace kiln::cuda {
 namespace {
-
-/// Lets the calling thread load kernels while a stream is being captured, for its scope.
-class RelaxedCapture {
- public:
-  explicit RelaxedCapture(const DriverFunctions& functions) : functions_(functions) {
-    check(functions_.cuThreadExchangeStreamCaptureMode(&mode_), "relaxing the thread's capture mode", functions_);
-  }
-  ~RelaxedCapture() { functions_.cuThreadExchangeStreamCaptureMode(&mode_); }
-  RelaxedCapture(const RelaxedCapture&) = delete;
-  RelaxedCapture& operator=(const RelaxedCapture&) = delete;
-
- private:
-  const DriverFunctions& functions_;
-  CUstreamCaptureMode mode_ = CU_STREAM_CAPTURE_MODE_RELAXED;
-};
 
 struct LibraryUnloader {
   const DriverFunctions* functions;

@@ -1,6 +1,7 @@
 #include "cuda/stream.hpp"
 
 #include "cuda/cuda_error.hpp"
+#include "cuda/relaxed_capture.hpp"
 
 #include <utility>
 
@@ -44,6 +45,12 @@ void Event::record(Stream stream) {
 void Event::synchronize() const {
   const DriverFunctions& functions = driver_->functions();
   check(functions.cuEventSynchronize(event_), "waiting for an event", functions);
+}
+
+bool Event::reached() const {
+  const DriverFunctions& functions = driver_->functions();
+  const RelaxedCapture relaxed(functions);
+  return functions.cuEventQuery(event_) != CUDA_ERROR_NOT_READY;
 }
 
 double milliseconds_between(const Event& begin, const Event& end) {

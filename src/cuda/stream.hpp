@@ -26,7 +26,7 @@ class StreamHandle {
   Stream stream_ = nullptr;
 };
 
-/// A point in a stream that can be timed.
+/// A point in a stream that can be waited for and timed. It belongs to the context that was current when it was made.
 class Event {
  public:
   explicit Event(std::shared_ptr<const Driver> driver);
@@ -37,6 +37,10 @@ class Event {
   void record(Stream stream);
   /// Waits until the stream has come to it.
   void synchronize() const;
+  /// Whether the stream has come to it, or never will since the context has failed. Also while a stream is captured.
+  [[nodiscard]] bool reached() const;
+  /// Gives it up to its context, which destroys it in the end: for one that may be destroyed already.
+  void leave() noexcept { event_ = nullptr; }
 
  private:
   friend double milliseconds_between(const Event& begin, const Event& end);

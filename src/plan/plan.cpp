@@ -101,18 +101,25 @@ std::vector<Tiling> all_tilings(const KernelRequest& request) {
   return out;
 }
 
-/// Bytes in flight hide the memory's latency: as many stages as fit, in one block an SM with large tiles or in two.
-/// Many rows leave registers for the scores of 16 keys a warp. Where shared memory is short, a block takes fewer rows.
+/// Bytes in flight hide the memory's latency: as many stages as fit, in two blocks an SM or in one of twice the warps.
+/// Where shared memory is short, in one of as many warps, as long as many rows leave registers for a warp's scores, or
+/// in smaller tiles, or of fewer rows.
 std::vector<Tiling> preferred_decode_tilings(const AttentionConfig& config) {
   constexpr std::array kByPreference = {Tiling{0, 64, 4, 4, 2}, Tiling{0, 64, 4, 3, 2}, Tiling{0, 64, 4, 2, 2},
-                                        Tiling{0, 64, 8, 3, 1}, Tiling{0, 64, 8, 2, 1}, Tiling{0, 32, 4, 3, 1},
+                                        Tiling{0, 64, 8, 3, 1}, Tiling{0, 64, 8, 2, 1}, Tiling{0, 64, 4, 4, 1},
+                                        Tiling{0, 64, 4, 3, 1}, Tiling{0, 64, 4, 2, 1}, Tiling{0, 32, 4, 3, 1},
                                         Tiling{0, 32, 4, 2, 1}, Tiling{0, 32, 2, 2, 1}, Tiling{0, 16, 2, 2, 1},
                                         Tiling{0, 16, 1, 2, 1}};
   std::vector<Tiling> out;
   for (int rows = config.decode_rows; rows >= kDecodeRows.front(); rows /= 2) {
     for (Tiling tiling : kByPreference) {
       tiling.tile_m = rows;
-      if (decode_can_have(config.head_dim_v, rows, tiling.tile_n, tiling.warps)) out.push_back(tiling);
+      if (!decode_can_have(config.head_dim_v, rows, tiling.tile_n, tiling.warps)) continue;
+      // Of 64 keys a warp, scores that features change would spill.
+      constexpr int kMostKeys = 32;
+      const int keys = tiling.tile_n / device::decode_warps(config.head_dim_v, rows, tiling.warps).keys;
+      if (tiling.ctas_per_sm == 1 && keys > kMostKeys) continue;
+      out.push_back(tiling);
     }
   }
   return out;

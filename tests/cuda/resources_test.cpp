@@ -123,6 +123,51 @@ TEST_F(ResourcesTest, EventsTimeWhatLiesBetweenThem) {
   EXPECT_THAT(error_of(ErrorCode::cuda, [&] { milliseconds_between(begin, never); }), HasSubstr("timing two events"));
 }
 
+TEST_F(ResourcesTest, AnEventIsReachedWhenItsStreamIsThere) {
+  const Context context(driver, 0);
+  const StreamHandle stream(driver);
+  const StreamHandle other(driver);
+  Event event(driver);
+  EXPECT_TRUE(event.reached()) << "never recorded: nothing to wait for";
+  fake.hold_stream(stream.get());
+  event.record(stream.get());
+  EXPECT_FALSE(event.reached());
+  {
+    StreamCapture capture(driver, other.get(), CaptureMode::global);
+    EXPECT_FALSE(event.reached());
+    (void)capture.finish();
+  }
+  fake.release_stream(stream.get());
+  EXPECT_TRUE(event.reached());
+  fake.fail("cuEventQuery", CUDA_ERROR_ILLEGAL_ADDRESS);
+  EXPECT_TRUE(event.reached()) << "nobody need wait for it any more";
+}
+
+TEST_F(ResourcesTest, AnEventThatIsLeftIsItsContextsToDestroy) {
+  void* const context = fake.context_create(0);
+  fake.context_set_current(context);
+  {
+    Event event(driver);
+    event.leave();
+  }
+  EXPECT_EQ(fake.live_events(), 1);
+  EXPECT_EQ(fake.call_count("cuEventDestroy"), 0U);
+  fake.context_destroy(context);
+  EXPECT_EQ(fake.live_events(), 0);
+}
+
+TEST_F(ResourcesTest, ContextsAndStreamsHaveNumbersOfTheirOwn) {
+  EXPECT_EQ(driver->current_context_id(), std::nullopt);
+  const FakeContext one(fake, 0);
+  const auto first = driver->current_context_id();
+  const StreamHandle stream(driver);
+  EXPECT_NE(driver->stream_id(stream.get()), driver->stream_id(nullptr));
+  EXPECT_EQ(driver->stream_id(CU_STREAM_LEGACY), driver->stream_id(nullptr));
+  const FakeContext two(fake, 0);
+  EXPECT_TRUE(first.has_value());
+  EXPECT_NE(driver->current_context_id(), first);
+}
+
 TEST_F(ResourcesTest, AGraphRunsWhatWasCaptured) {
   const Context context(driver, 0);
   const StreamHandle stream(driver);

@@ -63,6 +63,19 @@ void fake_cuda_set_launch_ms(double milliseconds) {
   locked([&](State& all) { all.launch_ms = milliseconds; });
 }
 
+void fake_cuda_hold_stream(void* stream) {
+  locked([&](State& all) { all.held_streams.insert(static_cast<CUstream>(stream)); });
+}
+
+void fake_cuda_release_stream(void* stream) {
+  locked([&](State& all) {
+    all.held_streams.erase(static_cast<CUstream>(stream));
+    for (auto& [handle, event] : all.events) {
+      if (event.held_in == static_cast<CUstream>(stream)) event.held_in.reset();
+    }
+  });
+}
+
 int fake_cuda_launch_count() {
   return locked([](State& all) { return all.launch_count; });
 }
@@ -140,6 +153,7 @@ void fake_cuda_context_destroy(void* context) {
   locked([&](State& all) {
     std::erase(all.thread().contexts, static_cast<CUcontext>(context));
     all.streams.erase_if([&](const fake_cuda::Stream& stream) { return stream.context == context; });
+    all.events.erase_if([&](const fake_cuda::Event& event) { return event.context == context; });
     all.contexts.erase(context);
   });
 }

@@ -186,6 +186,17 @@ CUresult cuCtxPushCurrent(CUcontext context) {
   });
 }
 
+/// The fake gives no handle out twice.
+CUresult cuCtxGetId(CUcontext context, unsigned long long* id) {
+  return enter("cuCtxGetId", [&](State& all) {
+    if (context == nullptr && all.current() == nullptr) return all.no_context();
+    if (context == nullptr) context = all.current_handle();
+    if (all.contexts.find(context) == nullptr) return CUDA_ERROR_INVALID_CONTEXT;
+    *id = reinterpret_cast<std::uintptr_t>(context);
+    return CUDA_SUCCESS;
+  });
+}
+
 CUresult cuCtxPopCurrent(CUcontext* context) {
   return enter("cuCtxPopCurrent", [&](State& all) {
     if (all.thread().contexts.empty()) return CUDA_ERROR_INVALID_CONTEXT;

@@ -66,6 +66,9 @@ void fake_cuda_set_params_bytes(size_t bytes);
 void fake_cuda_set_kernel(FakeKernel kernel, void* user);
 /// How far a launch moves the clock that events read.
 void fake_cuda_set_launch_ms(double milliseconds);
+/// As if the stream were busy from now on: an event recorded in it is not reached until it is released.
+void fake_cuda_hold_stream(void* stream);
+void fake_cuda_release_stream(void* stream);
 /// All launches since reset; the last kFakeLaunchesKept of them can be read. Returns 0 if it can't.
 int fake_cuda_launch_count();
 int fake_cuda_launch(int index, FakeLaunch* launch);
@@ -85,7 +88,7 @@ int fake_cuda_context_depth();
 void* fake_cuda_context_current();
 void* fake_cuda_context_create(int device);
 void fake_cuda_context_set_current(void* context);  ///< null: none
-/// With its streams. It leaves this thread's stack; other threads it is current on are left with a dead one.
+/// With its streams and events. It leaves this thread's stack; other threads it is current on are left with a dead one.
 void fake_cuda_context_destroy(void* context);
 
 #ifdef __cplusplus

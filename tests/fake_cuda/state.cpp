@@ -20,6 +20,7 @@ constexpr const char* kFunctions[] = {
     "cuDevicePrimaryCtxRetain",
     "cuDevicePrimaryCtxRelease",
     "cuCtxGetDevice",
+    "cuCtxGetId",
     "cuCtxPushCurrent",
     "cuCtxPopCurrent",
     "cuCtxSynchronize",
@@ -32,6 +33,7 @@ constexpr const char* kFunctions[] = {
     "cuStreamCreate",
     "cuStreamDestroy",
     "cuStreamSynchronize",
+    "cuStreamGetId",
     "cuStreamIsCapturing",
     "cuStreamBeginCapture",
     "cuStreamEndCapture",
@@ -46,6 +48,7 @@ constexpr const char* kFunctions[] = {
     "cuEventCreate",
     "cuEventDestroy",
     "cuEventRecord",
+    "cuEventQuery",
     "cuEventSynchronize",
     "cuEventElapsedTime",
     "cuGraphInstantiate",
@@ -100,6 +103,7 @@ void State::reset() {
   allocations.clear();
   contexts.clear();
   streams.clear();
+  held_streams.clear();
   events.clear();
   libraries.clear();
   kernels.clear();

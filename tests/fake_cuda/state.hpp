@@ -11,6 +11,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -45,7 +46,9 @@ struct Stream {
 };
 
 struct Event {
+  CUcontext context = nullptr;
   std::optional<double> milliseconds;
+  std::optional<CUstream> held_in;  ///< the stream was held when it was recorded, and still is
 };
 
 struct Library {
@@ -100,6 +103,7 @@ struct State {
   std::vector<FakeDevice> devices;
   Pool<Context> contexts;
   Pool<Stream> streams;
+  std::set<CUstream> held_streams;
   Pool<Event> events;
   Pool<Library> libraries;
   Pool<Kernel> kernels;

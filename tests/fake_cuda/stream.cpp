@@ -2,6 +2,7 @@
 #include "fake_cuda/state.hpp"
 
 #include <cstring>
+#include <functional>
 
 using fake_cuda::Capture;
 using fake_cuda::enter;
@@ -72,6 +73,18 @@ CUresult cuStreamSynchronize(CUstream handle) {
   });
 }
 
+/// The fake gives no handle out twice; of the streams that all contexts have, each has its own.
+CUresult cuStreamGetId(CUstream handle, unsigned long long* id) {
+  return enter("cuStreamGetId", [&](State& all) {
+    const auto [result, stream] = find_stream(all, handle);
+    if (result != CUDA_SUCCESS) return result;
+    *id = stream != nullptr ? reinterpret_cast<std::uintptr_t>(handle)
+                            : reinterpret_cast<std::uintptr_t>(all.current_handle()) + 1;
+    if (handle == CU_STREAM_PER_THREAD) *id += std::hash<std::thread::id>()(std::this_thread::get_id());
+    return CUDA_SUCCESS;
+  });
+}
+
 CUresult cuStreamIsCapturing(CUstream handle, CUstreamCaptureStatus* status) {
   return enter("cuStreamIsCapturing", [&](State& all) {
     const auto [result, stream] = find_stream(all, handle);
@@ -122,7 +135,8 @@ CUresult cuThreadExchangeStreamCaptureMode(CUstreamCaptureMode* mode) {
 CUresult cuEventCreate(CUevent* event, unsigned) {
   return enter("cuEventCreate", [&](State& all) {
     if (all.current() == nullptr) return all.no_context();
-    *event = static_cast<CUevent>(all.events.make({}));
+    *event =
+        static_cast<CUevent>(all.events.make({.context = all.current_handle(), .milliseconds = {}, .held_in = {}}));
     return CUDA_SUCCESS;
   });
 }
@@ -136,9 +150,22 @@ CUresult cuEventRecord(CUevent handle, CUstream stream) {
   return enter("cuEventRecord", [&](State& all) {
     Event* event = all.events.find(handle);
     if (event == nullptr) return CUDA_ERROR_INVALID_HANDLE;
-    const CUresult result = find_stream(all, stream).result;
-    if (result == CUDA_SUCCESS) event->milliseconds = all.clock_ms;
-    return result;
+    const auto [result, found] = find_stream(all, stream);
+    if (result != CUDA_SUCCESS) return result;
+    if (event->context != (found != nullptr ? found->context : all.current_handle())) return CUDA_ERROR_INVALID_HANDLE;
+    event->milliseconds = all.clock_ms;
+    event->held_in = all.held_streams.contains(stream) ? std::optional(stream) : std::nullopt;
+    return CUDA_SUCCESS;
+  });
+}
+
+CUresult cuEventQuery(CUevent handle) {
+  return enter("cuEventQuery", [&](State& all) {
+    const Event* event = all.events.find(handle);
+    if (event == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+    const CUresult unsafe = fake_cuda::unsafe_call(all);
+    if (unsafe != CUDA_SUCCESS) return unsafe;
+    return event->held_in ? CUDA_ERROR_NOT_READY : CUDA_SUCCESS;
   });
 }
 

@@ -33,7 +33,8 @@ void check_options(std::string_view text) {
 
 std::vector<std::string> fuzz::seeds() {
   return {
-      R"({"device": 1, "cache_dir": "/tmp/kiln", "jit": false, "compile_jobs": 4, "log_level": "debug"})",
+      R"({"device": 1, "cache_dir": "/tmp/kiln", "jit": false, "compile_jobs": 4, "log_level": "debug",
+          "check_workspaces": true})",
       R"({"nvrtc_path": "/usr/lib/libnvrtc.so.13", "cuda_path": "", "tuned_dir": "t", "template_dir": "é"})",
       R"({"a": [1, -2.5e3, 1e-300, true, null, "\u00e9\ud83d\ude00\n", {"b": {"c": []}}], "": 9223372036854775807})",
       "// a comment\n[[[[0.1, -0.0, 1.0]]], {}]", "\"text\""};

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "cuda/device_memory.hpp"
-#include "gpu/forward_case.hpp"
+#include "gpu/call_case.hpp"
 #include "gpu/tensor.hpp"
 #include "support/random.hpp"
 

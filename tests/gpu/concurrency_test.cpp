@@ -74,6 +74,36 @@ TEST_F(Concurrency, TwoStreamsWithAWorkspaceEach) {
   EXPECT_TRUE(two.matches(judge_two));
 }
 
+TEST_F(Concurrency, TwoStreamsInOneWorkspaceAreFoundWhereAsked) {
+  Options options = Options::from_environment();
+  options.check_workspaces = true;
+  const Runtime checking(options);
+  const cuda::StreamHandle other(Gpu::driver());
+  DecodeCall call({.max_len_k = 3000, .lengths = {3000, 17}, .num_splits = 16});
+  call.upload();
+  call.launch(other.get(), checking);
+  other.synchronize();
+  // Some 20 ms of work, so that the call behind it has not finished when the next one comes.
+  constexpr int kFills = 256;
+  cuda::DeviceBuffer work(Gpu::driver(), std::size_t{256} << 20U);
+  for (int i = 0; i < kFills; ++i) work.fill_async(std::byte{0}, stream());
+  call.launch(stream(), checking);
+  call.launch(stream(), checking);
+  try {
+    call.launch(other.get(), checking);
+    ADD_FAILURE() << "not found";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::invalid_argument) << error.what();
+    EXPECT_NE(std::string_view(error.what()).find("two streams share a workspace"), std::string_view::npos)
+        << error.what();
+  }
+  EXPECT_EQ(captured_nodes(*Gpu::driver(), other.get(), [&] { call.launch(other.get(), checking); }).kernels, 1U)
+      << "a captured call passes unseen";
+  synchronize();
+  call.launch(other.get(), checking);
+  EXPECT_TRUE(call.matches_reference());
+}
+
 TEST_F(Concurrency, TheDefaultStreamWorks) {
   ForwardCall call({.len_q = 70, .len_k = 70});
   call.upload();

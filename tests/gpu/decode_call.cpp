@@ -1,9 +1,6 @@
 #include "gpu/decode_call.hpp"
 
-#include "support/element.hpp"
-
 #include <algorithm>
-#include <cmath>
 
 namespace kiln::test {
 namespace {
@@ -12,12 +9,14 @@ constexpr int kTreeBits = 32;
 constexpr int kSparePages = 3;
 constexpr int kSpareEntries = 2;  // of a page table, behind a row or list
 
-/// Only the caches may repeat their data; q is then dense, so that sequences differ.
-Layout query_layout(Layout layout) { return layout == Layout::broadcast ? Layout::bshd : layout; }
+Shape query_shape(const DecodeCase& test) {
+  if (!test.tokens.cu.empty()) return {1, test.tokens.total, test.heads_q};
+  return {test.batch(), test.len_q, test.heads_q};
+}
 
 /// Pages and rows that sequences choose have no batch to repeat them over.
 Layout cache_layout(const DecodeCase& test) {
-  return test.config.paged || !test.cache_rows.empty() ? query_layout(test.layout) : test.layout;
+  return test.config.paged || !test.cache_rows.empty() ? without_broadcast(test.layout) : test.layout;
 }
 
 /// Rows of the cache, or of the page table. With rows that sequences choose, one that none does.
@@ -34,44 +33,27 @@ int page_count(const DecodeCase& test) {
   return (indptr.empty() ? cache_row_count(test) * pages_of_a_row(test) : indptr.back()) + kSparePages;
 }
 
-}  // namespace
-
-Shape DecodeCall::query_shape(int dim) const {
-  if (!test.tokens.cu.empty()) return {1, test.tokens.total, test.heads_q, dim};
-  return {batch(), test.len_q, test.heads_q, dim};
+Shape cache_shape(const DecodeCase& test) {
+  if (test.config.paged) return {page_count(test), test.page_size, test.heads_kv};
+  return {cache_row_count(test), test.max_len_k, test.heads_kv};
 }
 
-Shape DecodeCall::cache_shape(int dim) const {
-  if (test.config.paged) return {page_count(test), test.page_size, test.heads_kv, dim};
-  return {cache_row_count(test), test.max_len_k, test.heads_kv, dim};
+}  // namespace
+
+DecodeCall::DecodeCall(const DecodeCase& given)
+    : CallTensors(given.config, {without_broadcast(given.layout), query_shape(given)},
+                  {cache_layout(given), cache_shape(given)}),
+      test(given) {
+  const std::uint64_t seed = seed_of(name_of(test));
+  if (test.config.paged) make_page_table(seed + 6);
+  fill(test.bias, static_cast<std::size_t>(test.heads_q * (test.slopes_per_sequence ? batch() : 1)), seed);
+  if (test.tree != Tree::none) make_tree(seed + 7);
 }
 
 std::int64_t DecodeCall::page_row_stride() const { return pages_of_a_row(test) + kSpareEntries; }
 std::int64_t DecodeCall::tree_row_stride() const { return (test.len_q + kTreeBits - 1) / kTreeBits + 1; }
 std::int64_t DecodeCall::tree_batch_stride() const {
   return test.tree == Tree::shared ? 0 : test.len_q * tree_row_stride() + 3;
-}
-
-DecodeCall::DecodeCall(const DecodeCase& given)
-    : test(given),
-      q(test.config.dtype, query_layout(test.layout), query_shape(test.config.head_dim_qk)),
-      k(test.config.dtype, cache_layout(test), cache_shape(test.config.head_dim_qk)),
-      v(test.config.dtype, cache_layout(test), cache_shape(test.config.head_dim_v)),
-      out(output_type(test.config), query_layout(test.layout), query_shape(test.config.head_dim_v)),
-      lse(static_cast<std::size_t>(out.shape().batch) * static_cast<std::size_t>(out.shape().length) *
-          static_cast<std::size_t>(test.heads_q)) {
-  const std::uint64_t seed = seed_of(name_of(test));
-  if (test.config.paged) make_page_table(seed + 6);
-  fill_queries(q, problem(), seed);
-  fill_keys(k, problem(), seed + 1);
-  fill_keys(v, problem(), seed + 2);
-  if (test.config.bias != Bias::none) bias = BiasTensor(problem(), test.bias, seed + 3);
-  const auto heads = static_cast<std::size_t>(test.heads_q);
-  if (test.config.alibi)
-    alibi_slopes = random_slopes(heads * (test.slopes_per_sequence ? test.lengths.size() : 1), seed + 4);
-  if (test.config.sinks) sinks = random_sinks(test.heads_q, seed + 5);
-  if (test.tree != Tree::none) make_tree(seed + 7);
-  out.fill(kNan);  // what the kernel forgets to write shows, and what it must not
 }
 
 void DecodeCall::make_page_table(std::uint64_t seed) {
@@ -114,28 +96,19 @@ void DecodeCall::make_tree(std::uint64_t seed) {
 }
 
 void DecodeCall::upload() {
-  const auto list = [](const auto& values) { return cuda::DeviceBuffer::of(Gpu::driver(), std::span(values)); };
-  for (Tensor* tensor : {&q, &k, &v, &out}) tensor->upload();
-  lse.upload();
-  bias.upload();
-  device_.alibi_slopes = list(alibi_slopes);
-  device_.sinks = list(sinks);
-  device_.tree = list(tree);
-  device_.page_table = list(page_table);
-  device_.lengths = list(test.lengths);
-  device_.cu_q = list(test.tokens.cu);
-  device_.used_q = list(test.tokens.used);
-  device_.cache_rows = list(test.cache_rows);
-  device_.left_padding = list(test.left_padding);
-  device_.indptr = list(test.page_lists.indptr);
-  device_.last_page_len = list(test.page_lists.last_page_len);
+  CallTensors::upload();
+  device_ = {.lengths = on_device(test.lengths),
+             .cu_q = on_device(test.tokens.cu),
+             .used_q = on_device(test.tokens.used),
+             .cache_rows = on_device(test.cache_rows),
+             .left_padding = on_device(test.left_padding),
+             .indptr = on_device(test.page_lists.indptr),
+             .last_page_len = on_device(test.page_lists.last_page_len),
+             .tree = on_device(tree)};
 }
 
 void DecodeCall::set_lists(const DecodeCase& changed) {
   test = changed;
-  const auto put = [](cuda::DeviceBuffer& device, const std::vector<std::int32_t>& values) {
-    if (!values.empty()) device.upload(std::as_bytes(std::span(values)));
-  };
   put(device_.lengths, test.lengths);
   put(device_.cu_q, test.tokens.cu);
   put(device_.used_q, test.tokens.used);
@@ -143,9 +116,7 @@ void DecodeCall::set_lists(const DecodeCase& changed) {
   put(device_.left_padding, test.left_padding);
   put(device_.indptr, test.page_lists.indptr);
   put(device_.last_page_len, test.page_lists.last_page_len);
-  out.fill(kNan);
-  out.upload();
-  lse.upload();
+  clear_results();
 }
 
 void DecodeCall::set_lengths(const std::vector<std::int32_t>& lengths) {
@@ -154,83 +125,46 @@ void DecodeCall::set_lengths(const std::vector<std::int32_t>& lengths) {
   set_lists(changed);
 }
 
-void DecodeCall::upload_page_table() { device_.page_table.upload(std::as_bytes(std::span(page_table))); }
-
 DecodeArgs DecodeCall::args() const {
-  const AttentionConfig& config = test.config;
-  DecodeArgs call{.q = q.input(),
-                  .k_cache = k.input(),
-                  .v_cache = v.input(),
-                  .out = out.output(),
-                  .lse = test.lse ? lse.data() : nullptr,
-                  .lengths = test.pass_lengths ? device_.lengths.as<std::int32_t>() : nullptr,
-                  .batch = batch(),
-                  .len_q = test.len_q,
-                  .max_len_k = test.max_len_k,
-                  .heads_q = test.heads_q,
-                  .heads_kv = test.heads_kv,
-                  .scale = test.scale,
-                  .window_left = test.window_left,
-                  .window_right = test.window_right,
-                  .lse_base2 = test.lse_base2,
-                  .alibi_slopes = device_.alibi_slopes.as<float>(),
-                  .alibi_batch_stride = test.slopes_per_sequence ? test.heads_q : 0,
-                  .sinks = device_.sinks.as<float>(),
-                  .cu_seqlens_q = device_.cu_q.as<std::int32_t>(),
-                  .seqused_q = device_.used_q.as<std::int32_t>(),
-                  .total_q = test.tokens.total,
-                  .cache_rows = device_.cache_rows.as<std::int32_t>(),
-                  .left_padding = device_.left_padding.as<std::int32_t>(),
-                  .num_splits = test.num_splits,
-                  .split_size = test.split_size,
-                  .workspace = workspace.data(),
-                  .workspace_bytes = workspace.size_bytes()};
-  if (config.softcap) call.softcap = test.softcap;
-  if (config.bias != Bias::none) call.bias = bias.input();
+  auto call = args_of<DecodeArgs>(test, batch());
+  call.k_cache = k.input();
+  call.v_cache = v.input();
+  if (test.pass_lengths) call.lengths = device_.lengths.as<std::int32_t>();
+  call.max_len_k = test.max_len_k;
+  call.cu_seqlens_q = device_.cu_q.as<std::int32_t>();
+  call.seqused_q = device_.used_q.as<std::int32_t>();
+  call.total_q = test.tokens.total;
+  call.cache_rows = device_.cache_rows.as<std::int32_t>();
+  call.left_padding = device_.left_padding.as<std::int32_t>();
   if (test.tree != Tree::none) call.tree = {device_.tree.as<std::uint32_t>(), tree_batch_stride(), tree_row_stride()};
-  if (config.paged)
-    call.pages = {.table = device_.page_table.as<std::int32_t>(),
+  if (test.config.paged)
+    call.pages = {.table = device_page_table(),
                   .row_stride = page_row_stride(),
                   .page_size = test.page_size,
                   .indptr = device_.indptr.as<std::int32_t>(),
                   .last_page_len = device_.last_page_len.as<std::int32_t>()};
+  call.num_splits = test.num_splits;
+  call.split_size = test.split_size;
+  call.workspace = workspace.data();
+  call.workspace_bytes = workspace.size_bytes();
   return call;
 }
 
 Problem DecodeCall::problem() const {
-  const AttentionConfig& config = test.config;
-  const float usual = 1 / std::sqrt(static_cast<float>(config.head_dim_qk));
-  return {.config = config,
-          .batch = batch(),
-          .len_q = test.len_q,
-          .len_k = test.max_len_k,
-          .heads_q = test.heads_q,
-          .heads_kv = test.heads_kv,
-          .scale = test.scale.value_or(usual),
-          .window_left = test.window_left,
-          .window_right = test.window_right,
-          .lengths = test.pass_lengths ? test.lengths : std::vector<std::int32_t>{},
-          .q = q.view(),
-          .k = k.view(),
-          .v = v.view(),
-          .lse_base2 = test.lse_base2,
-          .softcap = test.softcap,
-          .alibi_slopes = alibi_slopes,
-          .sinks = sinks,
-          .bias = bias.view(),
-          .lengths_q = test.tokens.used,
-          .cu_seqlens_q = test.tokens.cu,
-          .total_q = test.tokens.total,
-          .page_table = page_table,
-          .page_row_stride = test.config.paged ? page_row_stride() : 0,
-          .page_size = test.page_size,
-          .page_indptr = test.page_lists.indptr,
-          .last_page_len = test.page_lists.last_page_len,
-          .cache_rows = test.cache_rows,
-          .left_padding = test.left_padding,
-          .tree = tree,
-          .tree_batch_stride = tree_batch_stride(),
-          .tree_row_stride = tree_row_stride()};
+  Problem problem = problem_of(test, batch(), test.max_len_k);
+  if (test.pass_lengths) problem.lengths = test.lengths;
+  problem.lengths_q = test.tokens.used;
+  problem.cu_seqlens_q = test.tokens.cu;
+  problem.total_q = test.tokens.total;
+  problem.page_row_stride = test.config.paged ? page_row_stride() : 0;
+  problem.page_indptr = test.page_lists.indptr;
+  problem.last_page_len = test.page_lists.last_page_len;
+  problem.cache_rows = test.cache_rows;
+  problem.left_padding = test.left_padding;
+  problem.tree = tree;
+  problem.tree_batch_stride = tree_batch_stride();
+  problem.tree_row_stride = tree_row_stride();
+  return problem;
 }
 
 void DecodeCall::launch(Stream stream, const Runtime& runtime) {
@@ -238,19 +172,6 @@ void DecodeCall::launch(Stream stream, const Runtime& runtime) {
   DecodeArgs call = args();
   if (call.workspace_bytes < kernel.workspace_bytes(call)) workspace = make_workspace(kernel, call);
   kernel.launch(stream, call);
-}
-
-::testing::AssertionResult DecodeCall::matches_reference() {
-  return matches(Judge(problem()));  // the GPU works meanwhile
-}
-
-::testing::AssertionResult DecodeCall::matches(const Judge& judge) {
-  const Problem truth = problem();
-  Gpu::synchronize();
-  out.download();
-  if (!out.gaps_untouched()) return ::testing::AssertionFailure() << "written between rows\n  repro: " << repro();
-  if (auto good = output_matches(truth, out.view(), judge, repro()); !good || !test.lse) return good;
-  return lse_matches(truth, lse.download(), judge, repro());
 }
 
 }  // namespace kiln::test

@@ -1,7 +1,6 @@
 #include "gpu/decode_case.hpp"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <ostream>
 
@@ -40,30 +39,17 @@ std::string name_of(const DecodeCase& test) {
   name += name_of(test.tree);
   if (test.num_splits > 0) name += fmt::format("_splits{}", test.num_splits);
   if (test.split_size > 0) name += fmt::format("_size{}", test.split_size);
-  if (config.softcap) name += fmt::format("_cap{:.0f}", test.softcap);
-  if (config.alibi && test.slopes_per_sequence) name += "_slopes";
-  if (config.bias != Bias::none) name += bias_name(test.bias);
-  if (test.scale) name += "_scale" + mille(*test.scale);
-  if (test.lse) name += test.lse_base2 ? "_lse2" : "_lse";
-  if (test.seed != 0) name += fmt::format("_s{}", test.seed);
-  return name;
+  return name + end_of_name(test);
 }
 
 std::string description(const DecodeCase& test) {
-  DecodeCase unseeded = test;
-  unseeded.seed = 0;
-  std::string text = name_of(unseeded);
-  const auto add = [&](std::string_view name, const std::vector<std::int32_t>& values) {
-    if (!values.empty()) text += fmt::format(" {} {}", name, values);
-  };
-  if (test.pass_lengths) add("lengths", test.lengths);
-  add("cu_seqlens_q", test.tokens.cu);
-  add("seqused_q", test.tokens.used);
-  add("cache_rows", test.cache_rows);
-  add("left_padding", test.left_padding);
-  add("indptr", test.page_lists.indptr);
-  add("last_page_len", test.page_lists.last_page_len);
-  return text;
+  return describe(test, {{"lengths", test.pass_lengths ? test.lengths : std::vector<std::int32_t>{}},
+                         {"cu_seqlens_q", test.tokens.cu},
+                         {"seqused_q", test.tokens.used},
+                         {"cache_rows", test.cache_rows},
+                         {"left_padding", test.left_padding},
+                         {"indptr", test.page_lists.indptr},
+                         {"last_page_len", test.page_lists.last_page_len}});
 }
 
 void PrintTo(const DecodeCase& test, std::ostream* out) { *out << description(test) << ", seed " << test.seed; }

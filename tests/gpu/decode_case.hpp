@@ -1,6 +1,6 @@
 #pragma once
 
-#include "gpu/forward_case.hpp"
+#include "gpu/call_case.hpp"
 
 #include <cstdint>
 #include <iosfwd>

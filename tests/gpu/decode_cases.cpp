@@ -1,14 +1,12 @@
 #include "gpu/decode_cases.hpp"
 
 #include "gpu/configs.hpp"
-#include "plan/kernel_config.hpp"
+#include "gpu/geometry.hpp"
 #include "support/pairwise.hpp"
 #include "support/random.hpp"
 
 #include <algorithm>
 #include <array>
-#include <limits>
-#include <set>
 #include <tuple>
 #include <utility>
 
@@ -28,13 +26,9 @@ constexpr std::array kMaxLengths = {1, 7, 63, 64, 65, 113, 128, 129, 203, 256, 6
 /// The most new tokens, from one to more than there are in some caches.
 constexpr std::array kNewTokens = {1, 2, 3, 4, 5, 7, 8, 13, 16, 17, 20, 33};
 
-constexpr std::array kLayouts = {Layout::bshd, Layout::bhsd, Layout::packed, Layout::padded, Layout::broadcast};
 constexpr std::array kSides = {-1, 0, 1, 7, 15, 63, 64, 100, 1000};
-constexpr std::array kPageSizes = {0, 1, 3, 5, 16, 64, 256};  // 0: no pages
-constexpr std::array kBiases = {Bias::none, Bias::additive, Bias::mask};
 constexpr std::array kTrees = {Tree::none, Tree::branches, Tree::shared, Tree::bits};
-constexpr std::array kCaps = {1.0F, 5.0F, 30.0F};
-constexpr std::array kScales = {0.25F, -0.125F, 0.03F};
+constexpr int kLengthBits = 10;
 
 struct Split {
   int num = 0;
@@ -82,63 +76,30 @@ constexpr std::array<Caching, 7> kCaching = {{
     {.lengths = true, .rows = true, .padding = true},
 }};
 
-/// Draws what lists don't hold. All that a case is follows from the draws, so that a seed gives it again.
-class Geometry {
+class DecodeGeometry : public Geometry {
  public:
-  explicit Geometry(std::uint64_t seed) : draw_(seed) {}
-
-  template <class Range>
-  auto pick(const Range& range) {
-    return draw_.pick(range);
-  }
-  int below(int bound) { return draw_.below(bound); }
-  bool one_in(int count) { return draw_.below(count) == 0; }
-
-  /// Of every magnitude, most below 1,000.
-  int length() {
-    const int magnitude = one_in(16) ? 12 : 10;
-    return below(2 + below(1 << (1 + below(magnitude))));
-  }
+  using Geometry::Geometry;
 
   /// All but heads, layout, splits, tree, the most that lengths may be, and config.
   void finish(DecodeCase& test, const Queries& queries, const Caching& caching) {
-    const AttentionConfig& config = test.config;
     int batch = one_in(60) ? 0 : 1 + below(4);
     // Now and then more than a warp has lanes: it looks for a block's own among them.
     if (one_in(12)) {
       batch = 31 + below(40);
       test.max_len_k = std::min(test.max_len_k, 90);
     }
-    batch = limit_work(test, batch);
-    if (config.window == Window::sliding) {
-      test.window_left = side(test.max_len_k);
-      test.window_right = side(test.max_len_k);
-    }
-    test.lse = !one_in(4);
-    test.lse_base2 = test.lse && one_in(4);
-    if (one_in(4)) test.scale = pick(kScales);
-    if (config.softcap) test.softcap = pick(kCaps);
-    if (config.alibi) test.slopes_per_sequence = one_in(2);
-    if (config.bias != Bias::none) test.bias = {.batch = !one_in(3), .heads = !one_in(3), .rows = !one_in(3)};
+    limit(test, batch);
+    draw_features(test, test.max_len_k, kSides);
     make_cache(test, batch, caching);
     make_tokens(test, queries);
   }
 
  private:
-  int side(int len_k) { return one_in(2) ? pick(kSides) : below(len_k + 2) - 1; }
-
-  /// The reference computes on a CPU.
-  static int limit_work(DecodeCase& test, int batch) {
-    constexpr std::int64_t kMost = 60'000'000;
-    const auto work = [&] {
-      return std::int64_t{batch} * test.heads_q * test.len_q * test.max_len_k *
-             (test.config.head_dim_qk + test.config.head_dim_v);
-    };
-    while (work() > kMost && batch > 2) --batch;
-    const int group = test.heads_q / test.heads_kv;
-    while (work() > kMost && test.heads_kv > 1) test.heads_q = group * --test.heads_kv;
-    while (work() > kMost && test.max_len_k > 1) test.max_len_k = test.max_len_k * 3 / 4;
-    return batch;
+  /// At least two sequences, but for that shorter caches.
+  static void limit(DecodeCase& test, int& batch) {
+    constexpr std::int64_t kMostWork = 60'000'000;
+    while (limit_work(test, batch, 2, test.max_len_k, kMostWork) > kMostWork && test.max_len_k > 1)
+      test.max_len_k = test.max_len_k * 3 / 4;
   }
 
   /// Of one sequence: nothing, one, all, or any number; a few say more, or less than nothing.
@@ -149,7 +110,7 @@ class Geometry {
       case 1:
         return one_in(3) ? most + 3 : most;
       case 2:
-        return one_in(4) ? below(2) * 2'000'000'000 - 7 : most;
+        return one_in(4) ? out_of_range() : most;
       default:
         return below(most + 1);
     }
@@ -196,15 +157,12 @@ class Geometry {
     for (int b = 0; b < test.batch(); ++b)
       counts.push_back(one_in(6) ? 0 : one_in(3) ? test.len_q : below(test.len_q + 1));
     if (queries.cu) {
-      test.tokens.cu = {one_in(3) ? 5 : 0};
-      for (const int count : counts) test.tokens.cu.push_back(test.tokens.cu.back() + count);
-      test.tokens.total = test.tokens.cu.back() + (one_in(4) ? 7 : 0);
+      test.tokens.cu = sums(counts);
+      test.tokens.total = total(test.tokens.cu);
     }
     if (queries.used)
-      for (const int count : counts) test.tokens.used.push_back(one_in(8) ? below(2) * 2'000'000'000 - 7 : count);
+      for (const int count : counts) test.tokens.used.push_back(one_in(8) ? out_of_range() : count);
   }
-
-  Draw draw_;
 };
 
 /// What a kernel is, and what a call of it brings, by the indices of the lists.
@@ -245,13 +203,7 @@ AttentionConfig config_of(const ConfigChoice& choice) {
   return config;
 }
 
-template <class Range>
-int count_of(const Range& range) {
-  return static_cast<int>(range.size());
-}
-
 constexpr std::uint64_t kSeed = 21;
-constexpr int kYesOrNo = 2;
 
 void put(DecodeCase& test, const Split& split) {
   test.num_splits = split.num;
@@ -260,7 +212,7 @@ void put(DecodeCase& test, const Split& split) {
 
 /// A call of a kernel, of which all that is no part of the kernel is drawn.
 DecodeCase draw_case(const AttentionConfig& kernel, std::uint64_t seed) {
-  Geometry geometry(seed);
+  DecodeGeometry geometry(seed);
   DecodeCase test{.config = kernel, .seed = seed};
   AttentionConfig& config = test.config;
   const Mask mask = geometry.pick(kForwardMasks);
@@ -273,7 +225,7 @@ DecodeCase draw_case(const AttentionConfig& kernel, std::uint64_t seed) {
   const Queries queries = geometry.pick(kQueries);
   config.ragged = queries.ragged;
   test.len_q = geometry.one_in(3) ? 1 : 1 + geometry.below(20);
-  test.max_len_k = geometry.length();
+  test.max_len_k = geometry.length(kLengthBits);
   test.heads_kv = 1 + geometry.below(4);
   test.heads_q = test.heads_kv * (1 + geometry.below(geometry.one_in(4) ? 20 : 8));
   test.layout = geometry.pick(kLayouts);
@@ -281,7 +233,7 @@ DecodeCase draw_case(const AttentionConfig& kernel, std::uint64_t seed) {
   put(test, geometry.one_in(3)   ? Split{.num = 1 + geometry.below(40)}
             : geometry.one_in(2) ? Split{.size = 1 + geometry.below(700)}
                                  : Split{});
-  if (config.paged) test.page_size = geometry.one_in(2) ? 1 + geometry.below(70) : 1 << geometry.below(9);
+  if (config.paged) test.page_size = geometry.page_size();
   geometry.finish(test, queries, geometry.pick(kCaching));
   return test;
 }
@@ -307,7 +259,7 @@ std::vector<DecodeCase> pairwise_decode_cases() {
     test.tree = kTrees[at(14)];
     test.layout = kLayouts[at(15)];
     put(test, kSplits[at(16)]);
-    Geometry(seed).finish(test, kQueries[at(8)], kCaching[at(10)]);
+    DecodeGeometry(seed).finish(test, kQueries[at(8)], kCaching[at(10)]);
     cases.push_back(std::move(test));
   }
   return cases;
@@ -323,10 +275,7 @@ std::vector<DecodeCase> random_decode_cases() {
 }
 
 DecodeCase random_decode_case(std::uint64_t seed) {
-  constexpr std::uint64_t kSharing = 16;
-  constexpr int kDimStep = 8;
-  constexpr int kDimSteps = 32;
-  Draw draw(seed / kSharing);
+  Geometry draw(seed / kSeedsOfAKernel);
   AttentionConfig config = config_of({.types = draw.below(count_of(kDecodeTypes)),
                                       .dims = 0,
                                       .rows = draw.below(count_of(kDecodeRows)),
@@ -337,21 +286,16 @@ DecodeCase random_decode_case(std::uint64_t seed) {
                                       .bias = draw.below(count_of(kBiases)),
                                       .queries = 0,
                                       .pages = draw.below(kYesOrNo)});
-  config.head_dim_qk = kDimStep * (1 + draw.below(kDimSteps));
-  config.head_dim_v = draw.below(2) == 0 ? config.head_dim_qk : kDimStep * (1 + draw.below(kDimSteps));
+  draw.draw_head_dims(config);
   return draw_case(config, seed);
 }
 
 std::vector<KernelRequest> kernels_of(const std::vector<DecodeCase>& cases) {
-  std::set<KernelRequest> kernels;
-  for (const DecodeCase& test : cases) kernels.insert(plan::canonical({KernelKind::decode, test.config}));
-  return {kernels.begin(), kernels.end()};
+  return distinct_kernels(cases, KernelKind::decode);
 }
 
 std::vector<KernelRequest> requests_of(const std::vector<DecodeCase>& cases) {
-  std::set<KernelRequest> requests;
-  for (const DecodeCase& test : cases) requests.insert({KernelKind::decode, test.config});
-  return {requests.begin(), requests.end()};
+  return distinct_requests(cases, KernelKind::decode);
 }
 
 }  // namespace kiln::test

@@ -1,18 +1,16 @@
 // What a forward call may bring beside q, k and v, where it usually breaks: scores that are changed, sequences with
 // lengths of their own, pages.
+#include "gpu/feature_edges.hpp"
+
 #include "gpu/forward_call.hpp"
-#include "support/element.hpp"
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
-#include <optional>
 
 namespace kiln::test {
 namespace {
-
-constexpr float kInf = std::numeric_limits<float>::infinity();
 
 constexpr AttentionConfig kAdditive{.bias = Bias::additive};
 constexpr AttentionConfig kMask{.bias = Bias::mask};
@@ -55,59 +53,21 @@ std::vector<KernelRequest> kernels(DType dtype) {
   configs.insert(configs.end(), kAlibis.begin(), kAlibis.end());
   configs.insert(configs.end(), kFixedWindows.begin(), kFixedWindows.end());
   for (const int dim : kHeadDims) configs.push_back({.head_dim_qk = dim, .head_dim_v = dim});
-  std::vector<KernelRequest> requests;
-  for (AttentionConfig& config : configs) {
-    config.dtype = dtype;
-    requests.push_back({KernelKind::forward, config});
-  }
-  return requests;
+  return requests_of(KernelKind::forward, dtype, std::move(configs));
 }
 
-class FeatureEdges : public GpuTest, public ::testing::WithParamInterface<DType> {
+class FeatureEdges : public FeatureEdgesTest<ForwardCall> {
  protected:
   static void SetUpTestSuite() {
-    const auto* suite = ::testing::UnitTest::GetInstance()->current_test_suite();
-    constexpr int kFew = 10;
-    if (!Gpu::missing().empty() || suite->test_to_run_count() < kFew) return;
     std::vector<KernelRequest> all;
     for (const DType dtype : kTypes)
       for (const KernelRequest& request : kernels(dtype)) all.push_back(request);
-    prepare_for_suite(all);
-    compiled_ = Gpu::runtime().stats().compiles;
+    prepare(all);
   }
-  static void TearDownTestSuite() {
-    if (!compiled_) return;
-    EXPECT_EQ(Gpu::runtime().stats().compiles, *compiled_) << "kernels() lacks one";
+  /// The same row of every sequence.
+  static void expect_empty_rows(const ForwardCall& call, int i) {
+    for (int b = 0; b < call.test.batch; ++b) expect_empty_row(call, b, i, -kInf);
   }
-
-  /// The config with the type that is tested.
-  static AttentionConfig of(AttentionConfig config) {
-    config.dtype = GetParam();
-    return config;
-  }
-  void check(ForwardCall& call) const {
-    call.upload();
-    call.launch(stream());
-    EXPECT_TRUE(call.matches_reference()) << description(call.test);
-  }
-  ForwardCall run(const ForwardCase& test) const {
-    ForwardCall call(test);
-    check(call);
-    return call;
-  }
-  /// Row i of every sequence and head is 0, with this LSE.
-  static void expect_empty_row(const ForwardCall& call, int i, float lse) {
-    const std::vector<float> all = call.lse.download();
-    const ForwardCase& test = call.test;
-    for (int b = 0; b < test.batch; ++b)
-      for (int head = 0; head < test.heads_q; ++head) {
-        ASSERT_EQ(all[static_cast<std::size_t>((b * test.heads_q + head) * test.len_q + i)], lse) << b << " " << head;
-        for (int c = 0; c < test.config.head_dim_v; ++c) ASSERT_EQ(call.out.get(b, i, head, c), 0) << b << " " << head;
-      }
-  }
-
- private:
-  static inline std::optional<std::uint64_t> compiled_;
 };
 
 INSTANTIATE_TEST_SUITE_P(Types, FeatureEdges, ::testing::ValuesIn(kTypes),
@@ -119,7 +79,7 @@ TEST_P(FeatureEdges, RowsOfMinusInfinityBiasAreZeroWithLseMinusInfinity) {
     for (int head = 0; head < 2; ++head)
       for (int j = 0; j < 150; ++j) call.bias.put(b, head, 33, j, -kInf);
   check(call);
-  expect_empty_row(call, 33, -kInf);
+  expect_empty_rows(call, 33);
 }
 
 TEST_P(FeatureEdges, RowsThatAMaskHidesAreZeroWithLseMinusInfinity) {
@@ -128,7 +88,7 @@ TEST_P(FeatureEdges, RowsThatAMaskHidesAreZeroWithLseMinusInfinity) {
     for (int head = 0; head < 2; ++head)
       for (int j = 0; j < 150; ++j) call.bias.put(b, head, 69, j, 0);
   check(call);
-  expect_empty_row(call, 69, -kInf);
+  expect_empty_rows(call, 69);
 }
 
 TEST_P(FeatureEdges, AMaskMayShowOneKeyInTheLastTile) {
@@ -143,10 +103,7 @@ TEST_P(FeatureEdges, SoftcapOfHugeScores) {
   // Scores of ±524288 and beyond become ±cap; with no bound they would leave all but one key without weight.
   for (const float magnitude : {64.0F, 1024.0F}) {
     ForwardCall call({.config = of(kSoftcap), .len_q = 70, .len_k = 200, .scale = 1.0F, .softcap = 2});
-    call.q.fill(magnitude / 32);
-    for (int head = 0; head < 2; ++head)
-      for (int j = 0; j < 200; ++j)
-        for (int c = 0; c < 128; ++c) call.k.put(0, j, head, c, j % 3 == 0 ? magnitude : -magnitude);
+    put_huge_scores(call, magnitude, 2, 200);
     check(call);
   }
 }
@@ -346,15 +303,8 @@ TEST_P(FeatureEdges, HeadDimsThatTheCoverLacks) {
 
 TEST_P(FeatureEdges, Float32OutputHasMoreDigits) {
   if (GetParam() == DType::f32) GTEST_SKIP() << "the output is float32 anyway";
-  ForwardCall call({.config = of(kFloat32Output), .len_q = 70, .len_k = 90});
-  check(call);
-  int finer = 0;
-  for (int i = 0; i < 70; ++i)
-    for (int c = 0; c < 128; ++c) {
-      const float value = call.out.get(0, i, 0, c);
-      if (value != round_16(GetParam(), value)) ++finer;
-    }
-  EXPECT_GT(finer, 70 * 128 / 2);
+  const ForwardCall call = run({.config = of(kFloat32Output), .len_q = 70, .len_k = 90});
+  expect_more_digits(call, 70);
 }
 
 }  // namespace

@@ -1,26 +1,14 @@
 #pragma once
 
-#include "gpu/tensor.hpp"
-
-#include <kiln/attention.hpp>
+#include "gpu/call_case.hpp"
 
 #include <cstdint>
 #include <iosfwd>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 namespace kiln::test {
-
-/// Which dimensions a bias or mask tensor has of its own; along the others it repeats.
-struct BiasShape {
-  bool batch = true;
-  bool heads = true;
-  bool rows = true;
-
-  bool operator==(const BiasShape&) const = default;
-};
 
 /// Lengths that the kernel reads on the device (config.ragged). An empty list is a null pointer.
 struct SequenceCase {
@@ -53,14 +41,7 @@ struct ForwardCase {
   std::uint64_t seed = 0;            ///< of the data, beside the name
 };
 
-// Parts of names.
-std::string_view name_of(DType dtype);
-std::string sides(int left, int right);
-std::string mille(float value);
-std::string bias_name(const BiasShape& shape);
-
 /// "bf16_d64x128_causal_softcap_b2_q113_k239_h6x2_padded_lse_s7"
-std::string name_of(const AttentionConfig& config);
 std::string name_of(const ForwardCase& test);
 
 /// All but the seed, each sequence's lengths included: two cases of one description differ in their data only.

@@ -1,13 +1,12 @@
 #include "gpu/forward_cases.hpp"
 
 #include "gpu/configs.hpp"
-#include "plan/kernel_config.hpp"
+#include "gpu/geometry.hpp"
 #include "support/pairwise.hpp"
 #include "support/random.hpp"
 
 #include <algorithm>
 #include <array>
-#include <set>
 #include <tuple>
 #include <utility>
 
@@ -20,12 +19,8 @@ constexpr std::array<std::pair<int, int>, 20> kLengths = {{{1, 1},     {0, 5},  
                                                            {113, 203}, {127, 128}, {128, 127},  {129, 129}, {203, 1023},
                                                            {3, 239},   {239, 799}, {1025, 257}, {16, 4099}, {799, 31}}};
 
-constexpr std::array kLayouts = {Layout::bshd, Layout::bhsd, Layout::packed, Layout::padded, Layout::broadcast};
 constexpr std::array kSides = {-1, 0, 1, 7, 63, 64, 65, 130, 500};
-constexpr std::array kPageSizes = {0, 1, 3, 5, 16, 64, 256};  // 0: no pages
-constexpr std::array kBiases = {Bias::none, Bias::additive, Bias::mask};
-constexpr std::array kCaps = {1.0F, 5.0F, 30.0F};
-constexpr std::array kScales = {0.25F, -0.125F, 0.03F};
+constexpr int kLengthBits = 9;
 
 /// Which lists of lengths a call has.
 struct Addressing {
@@ -47,46 +42,21 @@ constexpr std::array<Addressing, 9> kAddressing = {{
     {.ragged = true, .cu_k = true, .used_q = true},
 }};
 
-/// Draws what lists don't hold. All that a case is follows from the draws, so that a seed gives it again.
-class Geometry {
+class ForwardGeometry : public Geometry {
  public:
-  explicit Geometry(std::uint64_t seed) : draw_(seed) {}
-
-  template <class Range>
-  auto pick(const Range& range) {
-    return draw_.pick(range);
-  }
-  int below(int bound) { return draw_.below(bound); }
-  bool one_in(int count) { return draw_.below(count) == 0; }
-
-  /// Of every magnitude, most below 300.
-  int length() {
-    const int magnitude = one_in(16) ? 11 : 9;
-    return below(2 + below(1 << (1 + below(magnitude))));
-  }
+  using Geometry::Geometry;
 
   /// All but lengths, heads, layout and config.
   void finish(ForwardCase& test, const Addressing& addressing) {
-    const AttentionConfig& config = test.config;
     test.batch = one_in(50) ? 0 : 1 + below(3);
     if (addressing.ragged) make_ragged(test);
-    limit_work(test);
-    if (config.window == Window::sliding) {
-      test.window_left = side(test.len_k);
-      test.window_right = side(test.len_k);
-    }
-    test.lse = !one_in(4);
-    test.lse_base2 = test.lse && one_in(4);
-    if (one_in(4)) test.scale = pick(kScales);
-    if (config.softcap) test.softcap = pick(kCaps);
-    if (config.alibi) test.slopes_per_sequence = one_in(2);
-    if (config.bias != Bias::none) test.bias = {.batch = !one_in(3), .heads = !one_in(3), .rows = !one_in(3)};
+    constexpr std::int64_t kMostWork = 300'000'000;
+    limit_work(test, test.batch, 1, test.len_k, kMostWork);
+    draw_features(test, test.len_k, kSides);
     if (addressing.ragged) make_sequences(test, addressing);
   }
 
  private:
-  int side(int len_k) { return one_in(2) ? pick(kSides) : below(len_k + 2) - 1; }
-
   /// More sequences, now and then more than a warp has lanes: it looks for a block's own among them.
   void make_ragged(ForwardCase& test) {
     if (test.batch > 0) test.batch += below(4);
@@ -94,18 +64,6 @@ class Geometry {
     test.batch = 31 + below(40);
     test.len_q = std::min(test.len_q, 30);
     test.len_k = std::min(test.len_k, 60);
-  }
-
-  /// The reference computes on a CPU.
-  static void limit_work(ForwardCase& test) {
-    constexpr std::int64_t kMost = 300'000'000;
-    const auto work = [&] {
-      return std::int64_t{test.batch} * test.heads_q * test.len_q * test.len_k *
-             (test.config.head_dim_qk + test.config.head_dim_v);
-    };
-    while (work() > kMost && test.batch > 1) --test.batch;
-    const int group = test.heads_q / test.heads_kv;
-    while (work() > kMost && test.heads_kv > 1) test.heads_q = group * --test.heads_kv;
   }
 
   /// Of one sequence: nothing, one, all, or any number; a few have more than the call says the longest has.
@@ -124,16 +82,10 @@ class Geometry {
     }
   }
 
-  std::vector<std::int32_t> sums(const std::vector<int>& rows) {
-    std::vector<std::int32_t> cu = {one_in(3) ? 5 : 0};
-    for (const int count : rows) cu.push_back(cu.back() + count);
-    return cu;
-  }
-
   /// What the kernel is to cut to what there is included.
   std::vector<std::int32_t> used(const std::vector<int>& rows) {
     std::vector<std::int32_t> list;
-    for (const int count : rows) list.push_back(one_in(8) ? below(2) * 2'000'000'000 - 7 : below(count + 1));
+    for (const int count : rows) list.push_back(one_in(8) ? out_of_range() : below(count + 1));
     return list;
   }
 
@@ -148,15 +100,13 @@ class Geometry {
     SequenceCase& sequences = test.sequences;
     if (addressing.cu_q) {
       sequences.cu_q = sums(rows_q);
-      sequences.total_q = sequences.cu_q.back() + (one_in(4) ? 7 : 0);
+      sequences.total_q = total(sequences.cu_q);
     }
     const bool cu_k = addressing.cu_k && !test.config.paged;  // pages take seqused_k instead
     if (cu_k) sequences.cu_k = sums(rows_k);
     if (addressing.used_q) sequences.used_q = used(rows_q);
     if (addressing.used_k || (addressing.cu_k && !cu_k)) sequences.used_k = cu_k ? used(rows_k) : rows_k;
   }
-
-  Draw draw_;
 };
 
 /// What a kernel is, by the indices of the lists.
@@ -179,27 +129,22 @@ AttentionConfig config_of(const KernelChoice& choice) {
   return config;
 }
 
-template <class Range>
-int count_of(const Range& range) {
-  return static_cast<int>(range.size());
-}
-
 constexpr std::uint64_t kSeed = 20;
 
 /// The addressing of a ragged config, any.
-Addressing draw_addressing(const AttentionConfig& config, Geometry& geometry) {
+Addressing draw_addressing(const AttentionConfig& config, ForwardGeometry& geometry) {
   return kAddressing[config.ragged ? static_cast<std::size_t>(1 + geometry.below(count_of(kAddressing) - 1)) : 0];
 }
 
 ForwardCase draw_case(const AttentionConfig& config, std::uint64_t seed) {
-  Geometry geometry(seed);
+  ForwardGeometry geometry(seed);
   ForwardCase test{.config = config, .seed = seed};
-  test.len_q = geometry.length();
-  test.len_k = geometry.length();
+  test.len_q = geometry.length(kLengthBits);
+  test.len_k = geometry.length(kLengthBits);
   test.heads_kv = 1 + geometry.below(3);
   test.heads_q = test.heads_kv * (1 + geometry.below(6));
   test.layout = geometry.pick(kLayouts);
-  if (config.paged) test.page_size = geometry.one_in(2) ? 1 + geometry.below(70) : 1 << geometry.below(9);
+  if (config.paged) test.page_size = geometry.page_size();
   geometry.finish(test, draw_addressing(config, geometry));
   return test;
 }
@@ -207,7 +152,6 @@ ForwardCase draw_case(const AttentionConfig& config, std::uint64_t seed) {
 }  // namespace
 
 std::vector<ForwardCase> pairwise_cases() {
-  constexpr int kYesOrNo = 2;
   std::vector<ForwardCase> cases;
   std::uint64_t seed = kSeed;
   for (const auto& row :
@@ -222,7 +166,7 @@ std::vector<ForwardCase> pairwise_cases() {
     std::tie(test.heads_q, test.heads_kv) = kHeads[at(9)];
     std::tie(test.len_q, test.len_k) = kLengths[at(10)];
     test.layout = kLayouts[at(11)];
-    Geometry(seed).finish(test, kAddressing[at(7)]);
+    ForwardGeometry(seed).finish(test, kAddressing[at(7)]);
     cases.push_back(std::move(test));
   }
   return cases;
@@ -238,8 +182,7 @@ std::vector<ForwardCase> random_cases() {
 }
 
 ForwardCase random_case(std::uint64_t seed) {
-  constexpr std::uint64_t kSharing = 16;
-  Draw draw(seed / kSharing);
+  Geometry draw(seed / kSeedsOfAKernel);
   const int types = draw.below(count_of(kTypes));
   const int mask = draw.below(count_of(kForwardMasks));
   AttentionConfig config = config_of({.types = types,
@@ -251,17 +194,12 @@ ForwardCase random_case(std::uint64_t seed) {
                                       .bias = draw.below(count_of(kBiases)),
                                       .addressing = draw.below(2) * 2,
                                       .pages = draw.below(2)});
-  constexpr int kDimStep = 8;
-  constexpr int kDimSteps = 32;
-  config.head_dim_qk = kDimStep * (1 + draw.below(kDimSteps));
-  config.head_dim_v = draw.below(2) == 0 ? config.head_dim_qk : kDimStep * (1 + draw.below(kDimSteps));
+  draw.draw_head_dims(config);
   return draw_case(config, seed);
 }
 
 std::vector<KernelRequest> kernels_of(const std::vector<ForwardCase>& cases) {
-  std::set<KernelRequest> kernels;
-  for (const ForwardCase& test : cases) kernels.insert(plan::canonical({KernelKind::forward, test.config}));
-  return {kernels.begin(), kernels.end()};
+  return distinct_kernels(cases, KernelKind::forward);
 }
 
 }  // namespace kiln::test

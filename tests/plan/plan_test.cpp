@@ -54,6 +54,24 @@ INSTANTIATE_TEST_SUITE_P(Architectures, ReasonedTiling,
                                          Expected{KernelKind::decode, 256, 86, {16, 32, 2, 2, 1}},
                                          Expected{KernelKind::decode, 256, 75, {16, 16, 1, 2, 1}}));
 
+INSTANTIATE_TEST_SUITE_P(DecodeInLittleSharedMemory, ReasonedTiling,
+                         testing::Values(Expected{KernelKind::decode, 64, 75, {16, 64, 4, 3, 1}},
+                                         Expected{KernelKind::decode, 96, 86, {16, 64, 4, 3, 1}},
+                                         Expected{KernelKind::decode, 128, 86, {16, 64, 4, 2, 1}},
+                                         Expected{KernelKind::decode, 128, 88, {16, 64, 4, 2, 1}},
+                                         Expected{KernelKind::decode, 128, 89, {16, 64, 4, 2, 1}},
+                                         Expected{KernelKind::decode, 128, 120, {16, 64, 4, 2, 1}},
+                                         Expected{KernelKind::decode, 128, 121, {16, 64, 4, 2, 1}},
+                                         Expected{KernelKind::decode, 256, 80, {16, 64, 4, 2, 1}}));
+
+TEST(ReasonedTilings, ManyRowsOfDecodeLeaveRegistersForScores) {
+  auto wanted = request(KernelKind::decode, 128);
+  wanted.config.decode_rows = 32;
+  EXPECT_EQ(reasoned_tiling(wanted, reference_device(86)), (Tiling{32, 64, 4, 2, 1}));
+  wanted.config.decode_rows = 64;
+  EXPECT_EQ(reasoned_tiling(wanted, reference_device(86)), (Tiling{64, 32, 4, 2, 1}));
+}
+
 INSTANTIATE_TEST_SUITE_P(HeadDims, ReasonedTiling,
                          testing::Values(Expected{KernelKind::forward, 8, 90, {128, 64, 4, 2, 3}},
                                          Expected{KernelKind::forward, 80, 80, {128, 64, 4, 2, 2}},

@@ -36,6 +36,8 @@ class FakeCuda {
   KILN_CONTROL(set_params_bytes);
   KILN_CONTROL(set_kernel);
   KILN_CONTROL(set_launch_ms);
+  KILN_CONTROL(hold_stream);
+  KILN_CONTROL(release_stream);
   KILN_CONTROL(launch_count);
   KILN_CONTROL(allocated_bytes);
   KILN_CONTROL(live_allocations);
