@@ -44,7 +44,7 @@ void add_call_options(CLI::App& command, ShapeWords& shape) {
 }
 
 void add_kernel_options(CLI::App& command, KernelWords& words) {
-  command.add_option("--kind", words.kind, "forward or decode")->capture_default_str();
+  command.add_option("--kind", words.kind, "forward, decode or merge (of partial results)")->capture_default_str();
   command.add_option("--dtype", words.dtype, "bf16, f16 or f32")->capture_default_str();
   command.add_option("--head-dim", words.head_dim, "128, or 192/128 for q and k / v")->capture_default_str();
   command.add_flag("--causal", words.causal, "a query sees only keys up to its own position");
@@ -55,6 +55,7 @@ void add_kernel_options(CLI::App& command, KernelWords& words) {
   command.add_option("--with", words.with,
                      "softcap, alibi, sinks, additive or mask (a bias), ragged, paged, output_f32, allow_tf32");
   add_decode_rows_option(command, words.decode_rows);
+  command.add_option("--out-dtype", words.out_dtype, "merge: the result's type; as --dtype, the states', unless given");
 }
 
 void add_arch_option(CLI::App& command, std::string& arch) {
