@@ -44,7 +44,7 @@ struct Columns {
   KILN_DEVICE void store(void* row, i64 offset) const {
     auto* const to = static_cast<typename StorageOf<kType>::Storage*>(row) + offset;
 #pragma unroll
-    for (i32 i = 0; i < kChunks; ++i) reinterpret_cast<Chunk*>(to)[i] = chunks[i];
+    for (i32 i = 0; i < kChunks; ++i) ptx::st_global_v4(reinterpret_cast<Chunk*>(to) + i, chunks[i].words);
   }
 
   KILN_DEVICE float get(i32 i) const {
