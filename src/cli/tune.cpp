@@ -161,7 +161,7 @@ ExitCode tune(const Common& common, const TuneArguments& arguments) {
   const auto requests = arguments.all ? one_of_each_row(shipped_requests()) : parse_requests(arguments.kernel);
   std::vector<std::vector<tune::Problem>> problems;
   if (std::ranges::find(requests, KernelKind::merge, &KernelRequest::kind) != requests.end()) {
-    base::fail(ErrorCode::unsupported, "--kind merge is not supported by tune: a merge has one tiling");
+    base::fail(ErrorCode::invalid_argument, "--kind: a merge has one tiling: there is nothing to tune");
   }
   for (const KernelRequest& request : requests) problems.push_back(problems_for(request, arguments));
 
