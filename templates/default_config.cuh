@@ -1,5 +1,5 @@
 // Stands in for the generated header when a template is read by an editor or compiled by nvcc. The
-// renderer puts the real one here. Same names, same order as codegen::config_header writes them.
+// renderer puts the real one here, with those of these names that the kernel's kind has.
 // The tiling is the smallest that every template here accepts, with the same shared memory.
 #pragma once
 
@@ -19,6 +19,7 @@ inline constexpr device::DType kDType = device::DType::bf16;
 inline constexpr bool kFixedWindow = false;
 inline constexpr int kHeadDimQk = 128;
 inline constexpr int kHeadDimV = 128;
+inline constexpr device::DType kOutDType = device::DType::bf16;
 inline constexpr bool kOutputF32 = false;
 inline constexpr bool kPaged = false;
 inline constexpr bool kRagged = false;

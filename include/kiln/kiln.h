@@ -333,6 +333,72 @@ static inline kiln_decode_args kiln_decode_args_init(void) {
   return args;
 }
 
+/** What is fixed when a merging kernel is compiled. All members are optional. */
+typedef struct kiln_merge_config {
+  size_t struct_size;
+  int32_t dtype;      /**< KILN_BF16; of the states' outputs */
+  int32_t out_dtype;  /**< KILN_BF16; of the result */
+  int32_t head_dim_v; /**< 128 */
+  int32_t reserved;   /**< 0 */
+} kiln_merge_config;
+
+/** Device memory that is read, float32 over [batch, len, heads]: strides in elements, at least 0 and below 2^40 bytes.
+ * Those of an LSE as forward and decode write it, dense [batch, heads, len], are kiln_strides_bhsd(len, heads, 1); a
+ * packed one, [heads, total], is a batch of 1. */
+typedef struct kiln_lse_input {
+  const float* data;
+  kiln_strides strides;
+} kiln_lse_input;
+
+/** The same, written: no stride of a dimension larger than 1 is 0. */
+typedef struct kiln_lse_output {
+  float* data;
+  kiln_strides strides;
+} kiln_lse_output;
+
+/** What attention over some of the keys gave. */
+typedef struct kiln_partial_state {
+  kiln_input out;     /**< [batch, len, heads, head_dim_v] */
+  kiln_lse_input lse; /**< −inf: the row saw no key, and its out counts for nothing, whatever it holds */
+} kiln_partial_state;
+
+enum { KILN_MOST_MERGED_STATES = 16 };
+
+/** One merge: attention over all the keys that the states' were over, none of them in two states. Rows that are empty
+ * in every state give 0 and −inf. An attention sink belongs to one of the states.
+ *
+ * The result may lie where one of the states does, out and LSE each with that state's strides; else it overlaps none.
+ */
+typedef struct kiln_merge_args {
+  size_t struct_size;
+  /** The first num_states count. More than these are merged in several calls, the result of one a state of the next. */
+  kiln_partial_state states[KILN_MOST_MERGED_STATES];
+  kiln_output out; /**< [batch, len, heads, head_dim_v] */
+  int32_t num_states;
+  int32_t batch;
+  int32_t len;
+  int32_t heads;
+
+  /* From here on optional. */
+  kiln_lse_output lse; /**< null data: none is written */
+  int32_t lse_base2;   /**< 0: every LSE, the states' and the result's, is a natural logarithm; 1: to base 2 */
+  int32_t reserved;    /**< 0 */
+} kiln_merge_args;
+
+/** The defaults. */
+static inline kiln_merge_config kiln_merge_config_init(void) {
+  kiln_merge_config config = {sizeof(kiln_merge_config), KILN_BF16, KILN_BF16, 128, 0};
+  return config;
+}
+
+/** The defaults: all is null or 0. */
+static inline kiln_merge_args kiln_merge_args_init(void) {
+  kiln_merge_args args;
+  memset(&args, 0, sizeof(args));
+  args.struct_size = sizeof(args);
+  return args;
+}
+
 enum { KILN_CONFIG_TEXT_BYTES = 192 }; /**< enough for every config */
 /** Writes "bf16 d128 causal", for messages and tables, with its final zero. Too few bytes are an error. */
 KILN_API kiln_status kiln_attention_config_text(const kiln_attention_config* config, char* text, size_t text_bytes);
@@ -348,18 +414,21 @@ KILN_API kiln_status kiln_runtime_create(const kiln_options* options, kiln_runti
 /** Kernels got from it stay valid. Null is nothing to destroy. */
 KILN_API void kiln_runtime_destroy(kiln_runtime* runtime);
 
-enum { KILN_KIND_FORWARD = 0, KILN_KIND_DECODE = 1 };
+enum { KILN_KIND_FORWARD = 0, KILN_KIND_DECODE = 1, KILN_KIND_MERGE = 2 };
 
 /** What kiln_runtime_prepare() needs to know of a kernel. */
 typedef struct kiln_kernel_request {
   size_t struct_size;
-  int32_t kind;     /**< KILN_KIND_FORWARD, KILN_KIND_DECODE */
-  int32_t reserved; /**< 0 */
-  const kiln_attention_config* config;
+  int32_t kind;                        /**< KILN_KIND_FORWARD, KILN_KIND_DECODE, KILN_KIND_MERGE */
+  int32_t reserved;                    /**< 0 */
+  const kiln_attention_config* config; /**< of forward and decode; null for a merge */
+
+  /* From here on optional. */
+  const kiln_merge_config* merge_config; /**< of a merge; else null */
 } kiln_kernel_request;
 
 static inline kiln_kernel_request kiln_kernel_request_init(void) {
-  kiln_kernel_request request = {sizeof(kiln_kernel_request), KILN_KIND_FORWARD, 0, NULL};
+  kiln_kernel_request request = {sizeof(kiln_kernel_request), KILN_KIND_FORWARD, 0, NULL, NULL};
   return request;
 }
 
@@ -424,6 +493,7 @@ KILN_API kiln_status kiln_runtime_stats(const kiln_runtime* runtime, kiln_stats*
  * release(). A launch that goes well throws, renders, hashes and allocates nothing and never synchronises. */
 typedef struct kiln_forward_kernel kiln_forward_kernel;
 typedef struct kiln_decode_kernel kiln_decode_kernel;
+typedef struct kiln_merge_kernel kiln_merge_kernel;
 
 /** The kernel for a config: from memory, a precompiled folder, the disk, or NVRTC, in this order. While a stream of
  * the current context is being captured, a kernel that would have to be compiled is KILN_ERROR_CAPTURING: ask before,
@@ -432,19 +502,25 @@ KILN_API kiln_status kiln_forward_get(const kiln_runtime* runtime, const kiln_at
                                       kiln_forward_kernel** kernel);
 KILN_API kiln_status kiln_decode_get(const kiln_runtime* runtime, const kiln_attention_config* config,
                                      kiln_decode_kernel** kernel);
+KILN_API kiln_status kiln_merge_get(const kiln_runtime* runtime, const kiln_merge_config* config,
+                                    kiln_merge_kernel** kernel);
 
 /** One more owner of the same handle. */
 KILN_API kiln_status kiln_forward_retain(kiln_forward_kernel* kernel);
 KILN_API kiln_status kiln_decode_retain(kiln_decode_kernel* kernel);
+KILN_API kiln_status kiln_merge_retain(kiln_merge_kernel* kernel);
 /** One owner less; the last one frees it. Null is nothing to release. */
 KILN_API void kiln_forward_release(kiln_forward_kernel* kernel);
 KILN_API void kiln_decode_release(kiln_decode_kernel* kernel);
+KILN_API void kiln_merge_release(kiln_merge_kernel* kernel);
 
 /** Queues one call on `stream`, which belongs to the caller's current context. */
 KILN_API kiln_status kiln_forward_launch(const kiln_forward_kernel* kernel, kiln_stream stream,
                                          const kiln_forward_args* args);
 KILN_API kiln_status kiln_decode_launch(const kiln_decode_kernel* kernel, kiln_stream stream,
                                         const kiln_decode_args* args);
+KILN_API kiln_status kiln_merge_launch(const kiln_merge_kernel* kernel, kiln_stream stream,
+                                       const kiln_merge_args* args);
 
 /** Exact size of the workspace that a call with these shapes needs; pointers are not looked at. */
 KILN_API kiln_status kiln_decode_workspace_bytes(const kiln_decode_kernel* kernel, const kiln_decode_args* args,
@@ -456,6 +532,8 @@ KILN_API kiln_status kiln_runtime_launch_forward(const kiln_runtime* runtime, co
                                                  kiln_stream stream, const kiln_forward_args* args);
 KILN_API kiln_status kiln_runtime_launch_decode(const kiln_runtime* runtime, const kiln_attention_config* config,
                                                 kiln_stream stream, const kiln_decode_args* args);
+KILN_API kiln_status kiln_runtime_launch_merge(const kiln_runtime* runtime, const kiln_merge_config* config,
+                                               kiln_stream stream, const kiln_merge_args* args);
 
 enum { KILN_ORIGIN_PRECOMPILED = 0, KILN_ORIGIN_DISK = 1, KILN_ORIGIN_COMPILED = 2 };
 
@@ -463,25 +541,27 @@ enum { KILN_ORIGIN_PRECOMPILED = 0, KILN_ORIGIN_DISK = 1, KILN_ORIGIN_COMPILED =
 typedef struct kiln_kernel_info {
   size_t struct_size;
   int32_t kind;
-  int32_t origin; /**< where it came from when it was last asked for */
-  const kiln_attention_config* config;
-  const char* target;    /**< "sm_90" */
-  const char* kernel_id; /**< 64 hex digits; docs/CACHE.md */
+  int32_t origin;                      /**< where it came from when it was last asked for */
+  const kiln_attention_config* config; /**< null for a merge */
+  const char* target;                  /**< "sm_90" */
+  const char* kernel_id;               /**< 64 hex digits; docs/CACHE.md */
   int32_t registers;
   int32_t spill_bytes;
   int32_t smem_bytes;
   int32_t reserved;
-  double compile_ms; /**< 0 unless origin is KILN_ORIGIN_COMPILED */
+  double compile_ms;                     /**< 0 unless origin is KILN_ORIGIN_COMPILED */
+  const kiln_merge_config* merge_config; /**< of a merge; else null */
 } kiln_kernel_info;
 
 static inline kiln_kernel_info kiln_kernel_info_init(void) {
-  kiln_kernel_info info = {sizeof(kiln_kernel_info), 0, 0, NULL, NULL, NULL, 0, 0, 0, 0, 0.0};
+  kiln_kernel_info info = {sizeof(kiln_kernel_info), 0, 0, NULL, NULL, NULL, 0, 0, 0, 0, 0.0, NULL};
   return info;
 }
 
 /** Fills in struct_size bytes, as kiln_runtime_stats() does. */
 KILN_API kiln_status kiln_forward_info(const kiln_forward_kernel* kernel, kiln_kernel_info* info);
 KILN_API kiln_status kiln_decode_info(const kiln_decode_kernel* kernel, kiln_kernel_info* info);
+KILN_API kiln_status kiln_merge_info(const kiln_merge_kernel* kernel, kiln_kernel_info* info);
 
 #ifdef __cplusplus
 }

@@ -8,6 +8,8 @@
 
 #include <kiln/attention.hpp>
 #include <kiln/error.hpp>
+#include <kiln/merge.hpp>
 #include <kiln/options.hpp>
 #include <kiln/runtime.hpp>
+#include <kiln/shared_prefix.hpp>
 #include <kiln/version.hpp>

@@ -2,6 +2,7 @@
 
 #include <kiln/attention.hpp>
 #include <kiln/export.h>
+#include <kiln/merge.hpp>
 #include <kiln/options.hpp>
 
 #include <cstddef>
@@ -18,12 +19,13 @@ namespace kiln {
 /// A CUstream (and a cudaStream_t: they are one type). nullptr is the default stream.
 using Stream = CUstream_st*;
 
-enum class KernelKind : std::uint8_t { forward, decode };
+enum class KernelKind : std::uint8_t { forward, decode, merge };
 
 /// What prepare() needs to know of a kernel.
 struct KernelRequest {
   KernelKind kind = KernelKind::forward;
-  AttentionConfig config{};
+  AttentionConfig config{};  ///< of forward and decode
+  MergeConfig merge{};       ///< of a merge
 
   auto operator<=>(const KernelRequest&) const = default;
 };
@@ -76,6 +78,20 @@ class KILN_API DecodeKernel {
   explicit DecodeKernel(std::shared_ptr<const detail::LoadedKernel> kernel);
   std::shared_ptr<const detail::LoadedKernel> kernel_;
 };
+
+/// As ForwardKernel, for merging the results of attention over different keys.
+class KILN_API MergeKernel {
+ public:
+  void launch(Stream stream, const MergeArgs& args) const;
+  [[nodiscard]] const KernelInfo& info() const;
+
+ private:
+  friend class Runtime;
+  explicit MergeKernel(std::shared_ptr<const detail::LoadedKernel> kernel);
+  std::shared_ptr<const detail::LoadedKernel> kernel_;
+};
+
+class SharedPrefixDecode;
 
 struct Progress {
   int done = 0;
@@ -133,11 +149,16 @@ class KILN_API Runtime {
   /// seen from here; launch() below looks at its own stream.)
   [[nodiscard]] ForwardKernel forward(const AttentionConfig& config) const;
   [[nodiscard]] DecodeKernel decode(const AttentionConfig& config) const;
+  [[nodiscard]] MergeKernel merge(const MergeConfig& config) const;
+  /// Three kernels; <kiln/shared_prefix.hpp>. What hides or shifts keys by their position (windows, ALiBi, a bias,
+  /// a top-left diagonal) is refused.
+  [[nodiscard]] SharedPrefixDecode shared_prefix_decode(const AttentionConfig& config) const;
 
   /// The same in one step, for a caller that keeps configs rather than handles. If the kernel is not in
   /// memory while `stream` is being captured, the call fails with ErrorCode::capturing.
   void launch(const AttentionConfig& config, Stream stream, const ForwardArgs& args) const;
   void launch(const AttentionConfig& config, Stream stream, const DecodeArgs& args) const;
+  void launch(const MergeConfig& config, Stream stream, const MergeArgs& args) const;
 
   /// Makes all of these ready, compiling in parallel, those first that take longest. One that fails does not stop the
   /// others; the first failure is thrown when all have ended. May be called while a stream is being captured.

@@ -184,9 +184,9 @@ std::string Builder::target_for(int capability) const {
 void Builder::fail_missing(const plan::KernelConfig& config, const Blueprint& plan) const {
   const auto& request = config.request;
   base::fail(ErrorCode::missing_kernel,
-             "JIT is off and no kernel is kept for {} {} on {} (kernel id {:.16}…). Make it with: kiln precompile "
+             "JIT is off and no kernel is kept for {} on {} (kernel id {:.16}…). Make it with: kiln precompile "
              "{} --arch {} -o FOLDER{}, and set KILN_PRECOMPILED_DIR",
-             plan::to_string(request.kind), to_string(request.config), plan.target, plan.kernel_id,
+             plan::describe(request), plan.target, plan.kernel_id,
              plan::tool_options(request), config.capability,
              options_.template_dir ? " --template-dir " + options_.template_dir->string() : "");
 }

@@ -1,5 +1,6 @@
 #include "api/check_args.hpp"
 
+#include "api/check_values.hpp"
 #include "base/fail.hpp"
 #include "device/decode_workspace.cuh"
 #include "device/mask.cuh"
@@ -10,62 +11,12 @@
 namespace kiln::api {
 namespace {
 
-constexpr std::int64_t kAlignmentBytes = 16;
-constexpr std::int64_t kStrideLimitBytes = std::int64_t{1} << 40;
 // Head and batch indices are multiplied in 32 bits inside the kernels' schedules.
 constexpr std::int64_t kManyRows = 2;  // of a cache, or pages: their number is not known here
 constexpr std::int64_t kBlockLimit = std::int64_t{1} << 31;
 
-[[noreturn]] void fail_stride(const char* tensor, const char* dimension, std::int64_t stride, const char* limit) {
-  base::fail(ErrorCode::invalid_argument, "{}.strides.{} is {} elements: it must be {}", tensor, dimension, stride,
-             limit);
-}
-
-void check_stride(const char* tensor, const char* dimension, std::int64_t stride, std::int64_t size, bool written,
-                  std::int64_t element_bytes) {
-  if (size <= 1) return;  // never multiplied by anything but 0
-  if (stride < 0) fail_stride(tensor, dimension, stride, "0 or more");
-  if (stride % (kAlignmentBytes / element_bytes) != 0) fail_stride(tensor, dimension, stride, "a multiple of 16 bytes");
-  if (stride >= kStrideLimitBytes / element_bytes) fail_stride(tensor, dimension, stride, "below 2^40 bytes");
-  if (written && stride == 0) fail_stride(tensor, dimension, stride, "more than 0, since the tensor is written");
-}
-
-void check_pointer(const char* name, const void* pointer, std::int64_t alignment) {
-  if (pointer == nullptr) base::fail(ErrorCode::invalid_argument, "{} is null", name);
-  const auto address = reinterpret_cast<std::uintptr_t>(pointer);
-  if (address % static_cast<std::uintptr_t>(alignment) != 0) {
-    base::fail(ErrorCode::invalid_argument, "{} is {}: it must be a multiple of {} bytes", name, pointer, alignment);
-  }
-}
-
-struct Sizes {
-  std::int64_t batch;
-  std::int64_t rows;
-  std::int64_t heads;
-};
-
-void check_tensor(const char* name, const void* data, const Strides& strides, const Sizes& sizes, bool written,
-                  std::int64_t element_bytes) {
-  if (sizes.batch == 0 || sizes.rows == 0 || sizes.heads == 0) return;  // nothing is touched
-  check_pointer(name, data, kAlignmentBytes);
-  check_stride(name, "batch", strides.batch, sizes.batch, written, element_bytes);
-  check_stride(name, "row", strides.row, sizes.rows, written, element_bytes);
-  check_stride(name, "head", strides.head, sizes.heads, written, element_bytes);
-}
-
 void check_optional(const char* name, const void* pointer) {
   if (pointer != nullptr) check_pointer(name, pointer, sizeof(float));
-}
-
-void check_size(const char* name, int value, int least) {
-  if (value < least) base::fail(ErrorCode::invalid_argument, "{} is {}: it must be {} or more", name, value, least);
-}
-
-void check_length(const char* name, int value) {
-  check_size(name, value, 0);
-  if (value > device::kMaxLength) {
-    base::fail(ErrorCode::invalid_argument, "{} is {}: it must be at most {}", name, value, device::kMaxLength);
-  }
 }
 
 void check_heads(int heads_q, int heads_kv) {

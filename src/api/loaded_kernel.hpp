@@ -48,6 +48,7 @@ class LoadedKernel {
 
   void launch(Stream stream, const ForwardArgs& args) const;
   void launch(Stream stream, const DecodeArgs& args) const;
+  void launch(Stream stream, const MergeArgs& args) const;
   [[nodiscard]] std::size_t workspace_bytes(const DecodeArgs& args) const;
   [[nodiscard]] const KernelInfo& info() const noexcept { return info_; }
 

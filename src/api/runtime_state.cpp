@@ -33,10 +33,13 @@ int choose_device(const cuda::Driver& driver, int wanted) {
 
 std::size_t RequestHash::operator()(const KernelRequest& request) const noexcept {
   const auto& config = request.config;
+  const auto& merge = request.merge;
   auto bits = static_cast<std::uint64_t>(config.head_dim_qk) << 32U |
               static_cast<std::uint64_t>(config.head_dim_v) << 8U | static_cast<std::uint64_t>(request.kind) << 4U |
               static_cast<std::uint64_t>(config.dtype) << 3U | static_cast<std::uint64_t>(config.causal) << 2U |
               static_cast<std::uint64_t>(config.alignment) << 1U | static_cast<std::uint64_t>(config.window);
+  bits ^= static_cast<std::uint64_t>(merge.head_dim_v) << 48U | static_cast<std::uint64_t>(merge.dtype) << 46U |
+          static_cast<std::uint64_t>(merge.out_dtype) << 44U;
   constexpr std::uint64_t kOddMultiplier = 0x9E3779B97F4A7C15;  // 2^64 / golden ratio
   bits *= kOddMultiplier;
   return static_cast<std::size_t>(bits ^ bits >> 32U);
@@ -118,8 +121,8 @@ bool RuntimeState::is_capturing(Stream stream) const {
 void RuntimeState::fail_if_capturing(const KernelRequest& request, Stream stream) const {
   if (!is_capturing(stream)) return;
   base::fail(ErrorCode::capturing,
-             "{} {} would have to be compiled while a stream is being captured: call Runtime::prepare() before",
-             plan::to_string(request.kind), to_string(request.config));
+             "{} would have to be compiled while a stream is being captured: call Runtime::prepare() before",
+             plan::describe(request));
 }
 
 /// One for each distinct request, those that take longest first: a long one begun last would keep one core busy while

@@ -18,7 +18,7 @@ constexpr Names<2> kFlags = {"no", "yes"};
 constexpr Names<2> kAlignments = {"KILN_BOTTOM_RIGHT", "KILN_TOP_LEFT"};
 constexpr Names<3> kWindows = {"KILN_WINDOW_NONE", "KILN_WINDOW_SLIDING", "KILN_WINDOW_FIXED"};
 constexpr Names<3> kBiases = {"KILN_BIAS_NONE", "KILN_BIAS_ADDITIVE", "KILN_BIAS_MASK"};
-constexpr Names<2> kKinds = {"KILN_KIND_FORWARD", "KILN_KIND_DECODE"};
+constexpr Names<3> kKinds = {"KILN_KIND_FORWARD", "KILN_KIND_DECODE", "KILN_KIND_MERGE"};
 
 template <class Value, class Enum>
 constexpr bool same(Value value, Enum c) {
@@ -30,7 +30,9 @@ static_assert(same(Window::none, KILN_WINDOW_NONE) && same(Window::sliding, KILN
               same(Window::fixed, KILN_WINDOW_FIXED));
 static_assert(same(Bias::none, KILN_BIAS_NONE) && same(Bias::additive, KILN_BIAS_ADDITIVE) &&
               same(Bias::mask, KILN_BIAS_MASK));
-static_assert(same(KernelKind::forward, KILN_KIND_FORWARD) && same(KernelKind::decode, KILN_KIND_DECODE));
+static_assert(same(KernelKind::forward, KILN_KIND_FORWARD) && same(KernelKind::decode, KILN_KIND_DECODE) &&
+              same(KernelKind::merge, KILN_KIND_MERGE));
+static_assert(kMostMergedStates == KILN_MOST_MERGED_STATES);
 static_assert(same(Origin::precompiled, KILN_ORIGIN_PRECOMPILED) && same(Origin::disk, KILN_ORIGIN_DISK) &&
               same(Origin::compiled, KILN_ORIGIN_COMPILED));
 
@@ -156,6 +158,37 @@ DecodeArgs to_cpp(const kiln_decode_args& args) {
           .workspace_bytes = args.workspace_bytes};
 }
 
+MergeConfig to_cpp(const kiln_merge_config& config) {
+  check_reserved(config.reserved);
+  return {.dtype = choose<DType>(config.dtype, "dtype", kDTypes),
+          .out_dtype = choose<DType>(config.out_dtype, "out_dtype", kDTypes),
+          .head_dim_v = config.head_dim_v};
+}
+
+MergeArgs to_cpp(const kiln_merge_args& args) {
+  check_reserved(args.reserved);
+  MergeArgs out{.num_states = args.num_states,
+                .out = to_cpp(args.out),
+                .lse = {args.lse.data, to_cpp(args.lse.strides)},
+                .batch = args.batch,
+                .len = args.len,
+                .heads = args.heads,
+                .lse_base2 = choose<bool>(args.lse_base2, "lse_base2", kFlags)};
+  for (std::size_t i = 0; i < out.states.size() && static_cast<std::int64_t>(i) < args.num_states; ++i) {
+    const auto& state = args.states[i];
+    out.states[i] = {to_cpp(state.out), {state.lse.data, to_cpp(state.lse.strides)}};
+  }
+  return out;
+}
+
+kiln_merge_config to_c(const MergeConfig& config) {
+  return {.struct_size = sizeof(kiln_merge_config),
+          .dtype = static_cast<std::int32_t>(config.dtype),
+          .out_dtype = static_cast<std::int32_t>(config.out_dtype),
+          .head_dim_v = config.head_dim_v,
+          .reserved = 0};
+}
+
 kiln_attention_config to_c(const AttentionConfig& config) {
   return {.struct_size = sizeof(kiln_attention_config),
           .dtype = static_cast<std::int32_t>(config.dtype),
@@ -196,18 +229,20 @@ kiln_stats to_c(const Stats& stats) {
           .load_ms = stats.load_ms};
 }
 
-kiln_kernel_info to_c(const KernelInfo& info, const kiln_attention_config& config) {
+kiln_kernel_info to_c(const KernelInfo& info, const kiln_attention_config& config, const kiln_merge_config& merge) {
+  const bool merges = info.request.kind == KernelKind::merge;
   return {.struct_size = sizeof(kiln_kernel_info),
           .kind = static_cast<std::int32_t>(info.request.kind),
           .origin = static_cast<std::int32_t>(info.origin),
-          .config = &config,
+          .config = merges ? nullptr : &config,
           .target = info.target.c_str(),
           .kernel_id = info.kernel_id.c_str(),
           .registers = info.registers,
           .spill_bytes = info.spill_bytes,
           .smem_bytes = info.smem_bytes,
           .reserved = 0,
-          .compile_ms = info.compile_ms};
+          .compile_ms = info.compile_ms,
+          .merge_config = merges ? &merge : nullptr};
 }
 
 }  // namespace kiln::c_api

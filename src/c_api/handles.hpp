@@ -15,14 +15,17 @@ namespace kiln::c_api {
 template <class Kernel>
 struct CountedKernel {
   explicit CountedKernel(Kernel its_kernel)
-      : kernel(std::move(its_kernel)), config(to_c(kernel.info().request.config)) {}
+      : kernel(std::move(its_kernel)),
+        config(to_c(kernel.info().request.config)),
+        merge_config(to_c(kernel.info().request.merge)) {}
 
   void retain() noexcept { owners.fetch_add(1, std::memory_order_relaxed); }
   /// Whether nobody is left.
   [[nodiscard]] bool release() noexcept { return owners.fetch_sub(1, std::memory_order_acq_rel) == 1; }
 
   const Kernel kernel;
-  const kiln_attention_config config;  ///< what kiln_kernel_info points to
+  const kiln_attention_config config;  ///< what kiln_kernel_info points to, as the next
+  const kiln_merge_config merge_config;
   std::atomic<std::size_t> owners = 1;
 };
 
@@ -45,5 +48,9 @@ struct kiln_forward_kernel : kiln::c_api::CountedKernel<kiln::ForwardKernel> {
 };
 
 struct kiln_decode_kernel : kiln::c_api::CountedKernel<kiln::DecodeKernel> {
+  using CountedKernel::CountedKernel;
+};
+
+struct kiln_merge_kernel : kiln::c_api::CountedKernel<kiln::MergeKernel> {
   using CountedKernel::CountedKernel;
 };

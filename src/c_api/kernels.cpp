@@ -31,7 +31,7 @@ template <class Kernel>
 kiln_status info_of(const Kernel* kernel, kiln_kernel_info* info) {
   return guarded([&] {
     const auto& counted = required(kernel, "kernel");
-    write_struct(info, to_c(counted.kernel.info(), counted.config), "info");
+    write_struct(info, to_c(counted.kernel.info(), counted.config, counted.merge_config), "info");
   });
 }
 
@@ -51,17 +51,29 @@ kiln_status kiln_decode_get(const kiln_runtime* runtime, const kiln_attention_co
   });
 }
 
+kiln_status kiln_merge_get(const kiln_runtime* runtime, const kiln_merge_config* config, kiln_merge_kernel** kernel) {
+  return create(kernel, "kernel", [&] {
+    return new kiln_merge_kernel(required(runtime, "runtime").runtime.merge(read_struct(config, "config")));
+  });
+}
+
 kiln_status kiln_forward_retain(kiln_forward_kernel* kernel) { return retain(kernel); }
 kiln_status kiln_decode_retain(kiln_decode_kernel* kernel) { return retain(kernel); }
+kiln_status kiln_merge_retain(kiln_merge_kernel* kernel) { return retain(kernel); }
 
 void kiln_forward_release(kiln_forward_kernel* kernel) { release(kernel); }
 void kiln_decode_release(kiln_decode_kernel* kernel) { release(kernel); }
+void kiln_merge_release(kiln_merge_kernel* kernel) { release(kernel); }
 
 kiln_status kiln_forward_launch(const kiln_forward_kernel* kernel, kiln_stream stream, const kiln_forward_args* args) {
   return launch(kernel, stream, args);
 }
 
 kiln_status kiln_decode_launch(const kiln_decode_kernel* kernel, kiln_stream stream, const kiln_decode_args* args) {
+  return launch(kernel, stream, args);
+}
+
+kiln_status kiln_merge_launch(const kiln_merge_kernel* kernel, kiln_stream stream, const kiln_merge_args* args) {
   return launch(kernel, stream, args);
 }
 
@@ -75,3 +87,4 @@ kiln_status kiln_forward_info(const kiln_forward_kernel* kernel, kiln_kernel_inf
 }
 
 kiln_status kiln_decode_info(const kiln_decode_kernel* kernel, kiln_kernel_info* info) { return info_of(kernel, info); }
+kiln_status kiln_merge_info(const kiln_merge_kernel* kernel, kiln_kernel_info* info) { return info_of(kernel, info); }

@@ -18,7 +18,11 @@ namespace {
 kiln::KernelRequest read_request(const kiln_kernel_request* given) {
   return read_struct(given, "requests", [](const kiln_kernel_request& request) -> kiln::KernelRequest {
     kiln::c_api::check_reserved(request.reserved);
-    return {kiln::c_api::to_kind(request.kind), read_struct(request.config, "config")};
+    const auto kind = kiln::c_api::to_kind(request.kind);
+    if (kind == kiln::KernelKind::merge) {
+      return {.kind = kind, .merge = read_struct(request.merge_config, "merge_config")};
+    }
+    return {.kind = kind, .config = read_struct(request.config, "config")};
   });
 }
 
@@ -120,6 +124,13 @@ kiln_status kiln_runtime_launch_forward(const kiln_runtime* runtime, const kiln_
 
 kiln_status kiln_runtime_launch_decode(const kiln_runtime* runtime, const kiln_attention_config* config,
                                        kiln_stream stream, const kiln_decode_args* args) {
+  return guarded([&] {
+    required(runtime, "runtime").runtime.launch(read_struct(config, "config"), stream, read_struct(args, "args"));
+  });
+}
+
+kiln_status kiln_runtime_launch_merge(const kiln_runtime* runtime, const kiln_merge_config* config, kiln_stream stream,
+                                      const kiln_merge_args* args) {
   return guarded([&] {
     required(runtime, "runtime").runtime.launch(read_struct(config, "config"), stream, read_struct(args, "args"));
   });

@@ -37,7 +37,13 @@ inline constexpr Layout<kiln_decode_args> kLayout<kiln_decode_args> = {
     "kiln_decode_args", offsetof(kiln_decode_args, lse), kiln_decode_args_init};
 template <>
 inline constexpr Layout<kiln_kernel_request> kLayout<kiln_kernel_request> = {
-    "kiln_kernel_request", sizeof(kiln_kernel_request), kiln_kernel_request_init};
+    "kiln_kernel_request", offsetof(kiln_kernel_request, merge_config), kiln_kernel_request_init};
+template <>
+inline constexpr Layout<kiln_merge_config> kLayout<kiln_merge_config> = {
+    "kiln_merge_config", offsetof(kiln_merge_config, dtype), kiln_merge_config_init};
+template <>
+inline constexpr Layout<kiln_merge_args> kLayout<kiln_merge_args> = {"kiln_merge_args", offsetof(kiln_merge_args, lse),
+                                                                     kiln_merge_args_init};
 template <>
 inline constexpr Layout<kiln_stats> kLayout<kiln_stats> = {"kiln_stats", offsetof(kiln_stats, memory_hits),
                                                            kiln_stats_init};

@@ -44,7 +44,7 @@ void add_call_options(CLI::App& command, ShapeWords& shape) {
 }
 
 void add_kernel_options(CLI::App& command, KernelWords& words) {
-  command.add_option("--kind", words.kind, "forward or decode")->capture_default_str();
+  command.add_option("--kind", words.kind, "forward, decode or merge (of partial results)")->capture_default_str();
   command.add_option("--dtype", words.dtype, "bf16, f16 or f32")->capture_default_str();
   command.add_option("--head-dim", words.head_dim, "128, or 192/128 for q and k / v")->capture_default_str();
   command.add_flag("--causal", words.causal, "a query sees only keys up to its own position");
@@ -55,6 +55,7 @@ void add_kernel_options(CLI::App& command, KernelWords& words) {
   command.add_option("--with", words.with,
                      "softcap, alibi, sinks, additive or mask (a bias), ragged, paged, output_f32, allow_tf32");
   add_decode_rows_option(command, words.decode_rows);
+  command.add_option("--out-dtype", words.out_dtype, "merge: the result's type; as --dtype, the states', unless given");
 }
 
 void add_arch_option(CLI::App& command, std::string& arch) {
@@ -107,6 +108,7 @@ void add_run(CLI::App& app, Invocation& invocation) {
   command->add_option("--lengths", shape.lengths,
                       "of decode and ragged kernels: even, or zipf: 1 to --len-k keys, few sequences long");
   add_call_options(*command, shape);
+  command->add_option("--states", shape.states, "merge: how many states")->capture_default_str();
   command->add_option("--seed", arguments.seed, "of the random data")->capture_default_str();
   command->add_option("--samples", arguments.samples, "timed calls; 0: only check")
       ->check(CLI::Range(0, 1'000'000))
@@ -147,21 +149,23 @@ void add_tune(CLI::App& app, Invocation& invocation) {
 void add_bench(CLI::App& app, Invocation& invocation) {
   CLI::App* command = nullptr;
   auto& arguments =
-      add_command(app, invocation, "bench", "Measure forward in TFLOP/s and decode in GB/s", bench, command);
-  command->add_option("--kind", arguments.kind, "forward, decode or both")->capture_default_str();
+      add_command(app, invocation, "bench", "Measure forward in TFLOP/s, decode and merge in GB/s", bench, command);
+  command->add_option("--kind", arguments.kind, "forward, decode, merge or several")->capture_default_str();
   command->add_option("--dtype", arguments.dtype, "bf16, f16 or f32")->capture_default_str();
   command->add_option("--head-dim", arguments.head_dim, "head dims")->capture_default_str();
   command->add_option(
       "--lengths", arguments.lengths,
       "512,1k,… for forward; keys for decode, where zipf:32k are sequences of 1 to 32k, few of them long");
   command->add_option("--mask", arguments.mask, "forward: full, causal or both")->capture_default_str();
-  command->add_option("--batch", arguments.batches, "decode: sequences")->capture_default_str();
-  command->add_option("--heads", arguments.heads, "decode: query/KV heads")->capture_default_str();
-  command->add_option("--len-q", arguments.len_q, "decode: new tokens, which see each other as in a chain")
+  command->add_option("--batch", arguments.batches, "decode and merge: sequences")->capture_default_str();
+  command->add_option("--heads", arguments.heads, "decode and merge: query/KV heads")->capture_default_str();
+  command->add_option("--len-q", arguments.len_q, "decode and merge: new tokens, which see each other as in a chain")
       ->capture_default_str();
   command->add_option("--with", arguments.with, "softcap, alibi, paged, …: as `kiln run` has it");
   add_decode_rows_option(*command, arguments.decode_rows);
   add_call_options(*command, arguments.call);
+  command->add_option("--out-dtype", arguments.out_dtype, "merge: the result's type; as --dtype unless given");
+  command->add_option("--states", arguments.call.states, "merge: how many states")->capture_default_str();
   command->add_option("--samples", arguments.samples, "timed calls")
       ->check(CLI::Range(1, 100'000))
       ->capture_default_str();

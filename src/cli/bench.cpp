@@ -7,6 +7,7 @@
 #include "cli/text_table.hpp"
 #include "plan/names.hpp"
 #include "tune/measure.hpp"
+#include "tune/merge_problem.hpp"
 
 #include <kiln/version.hpp>
 
@@ -14,17 +15,41 @@
 
 #include <algorithm>
 #include <set>
+#include <variant>
 
 namespace kiln::cli {
 namespace {
 
+/// One call to measure: of attention, or a merge.
+struct Task {
+  KernelRequest request;
+  std::variant<tune::Problem, tune::MergeProblem> problem;
+
+  [[nodiscard]] std::string shape() const {
+    return std::visit([](const auto& of_kind) { return tune::shape_text(of_kind); }, problem);
+  }
+  [[nodiscard]] tune::Summary measure(const tune::Gpu& gpu, tune::Timer& timer, const tune::KernelPtr& kernel,
+                                      int samples) const {
+    if (const auto* merge = std::get_if<tune::MergeProblem>(&problem)) {
+      return tune::measure_merge(gpu, timer, kernel, *merge, samples, 1);
+    }
+    return tune::measure(gpu, timer, kernel, std::get<tune::Problem>(problem), samples, 1);
+  }
+};
+
 struct BenchRow {
-  tune::Problem problem;
+  Task task;
   tune::Summary time;  ///< microseconds
 
-  [[nodiscard]] bool is_forward() const { return problem.request.kind == KernelKind::forward; }
-  [[nodiscard]] double tflops() const { return tune::flops(problem) / time.median / 1e6; }
-  [[nodiscard]] double gbps() const { return tune::kv_bytes(problem) / time.median / 1e3; }
+  [[nodiscard]] bool is_forward() const { return task.request.kind == KernelKind::forward; }
+  /// TFLOP/s of forward, else GB/s.
+  [[nodiscard]] double rate() const {
+    if (const auto* merge = std::get_if<tune::MergeProblem>(&task.problem)) {
+      return tune::bytes(*merge) / time.median / 1e3;
+    }
+    const auto& problem = std::get<tune::Problem>(task.problem);
+    return is_forward() ? tune::flops(problem) / time.median / 1e6 : tune::kv_bytes(problem) / time.median / 1e3;
+  }
 };
 
 std::vector<std::string> lengths_of(const BenchArguments& arguments, std::string_view usual) {
@@ -32,7 +57,7 @@ std::vector<std::string> lengths_of(const BenchArguments& arguments, std::string
 }
 
 /// 16,384 tokens of a model 2048 wide, whatever the length.
-void add_forward(const BenchArguments& arguments, KernelWords words, std::vector<tune::Problem>& problems) {
+void add_forward(const BenchArguments& arguments, KernelWords words, std::vector<Task>& tasks) {
   constexpr int kTokens = 16384;
   constexpr int kModelDim = 2048;
   words.kind = "forward";
@@ -49,7 +74,7 @@ void add_forward(const BenchArguments& arguments, KernelWords words, std::vector
         shape.batch = std::max(1, kTokens / parse_length(length, "--lengths"));
         shape.len_q = shape.len_k = length;
         shape.heads = fmt::to_string(heads);
-        problems.push_back(parse_problem(request, shape));
+        tasks.push_back({request, parse_problem(request, shape)});
       }
     }
   }
@@ -64,7 +89,7 @@ void set_keys(std::string_view word, ShapeWords& shape) {
 }
 
 /// New tokens see each other as in a chain.
-void add_decode(const BenchArguments& arguments, KernelWords words, std::vector<tune::Problem>& problems) {
+void add_decode(const BenchArguments& arguments, KernelWords words, std::vector<Task>& tasks) {
   words.kind = "decode";
   words.causal = parse_length(arguments.len_q, "--len-q") > 1;
   for (const KernelRequest& request : parse_requests(words)) {
@@ -76,29 +101,54 @@ void add_decode(const BenchArguments& arguments, KernelWords words, std::vector<
           shape.len_q = arguments.len_q;
           shape.heads = heads;
           set_keys(length, shape);
-          problems.push_back(parse_problem(request, shape));
+          tasks.push_back({request, parse_problem(request, shape)});
         }
       }
     }
   }
 }
 
-std::vector<tune::Problem> problems_of(const BenchArguments& arguments) {
+/// Of the new tokens of a batch.
+void add_merge(const BenchArguments& arguments, KernelWords words, std::vector<Task>& tasks) {
+  words.kind = "merge";
+  words.out_dtype = arguments.out_dtype;
+  words.with.clear();
+  words.window = false;
+  for (const KernelRequest& request : parse_requests(words)) {
+    for (const std::string& heads : split_list(arguments.heads)) {
+      for (const std::string& batch : split_list(arguments.batches)) {
+        ShapeWords shape = arguments.call;
+        shape.batch = parse_length(batch, "--batch");
+        shape.len_q = arguments.len_q;
+        shape.heads = heads;
+        tasks.push_back({request, parse_merge_problem(request.merge, shape)});
+      }
+    }
+  }
+}
+
+std::vector<Task> tasks_of(const BenchArguments& arguments) {
   KernelWords words;
   words.dtype = arguments.dtype;
   words.head_dim = arguments.head_dim;
   words.with = arguments.with;
   words.decode_rows = arguments.decode_rows;
   words.window = arguments.call.window_left >= 0 || arguments.call.window_right >= 0;
-  std::vector<tune::Problem> problems;
+  std::vector<Task> tasks;
   for (const std::string& kind : split_list(arguments.kind)) {
-    if (plan::parse_kind(kind, "--kind") == KernelKind::forward) {
-      add_forward(arguments, words, problems);
-    } else {
-      add_decode(arguments, words, problems);
+    switch (plan::parse_kind(kind, "--kind")) {
+      case KernelKind::forward:
+        add_forward(arguments, words, tasks);
+        break;
+      case KernelKind::decode:
+        add_decode(arguments, words, tasks);
+        break;
+      case KernelKind::merge:
+        add_merge(arguments, words, tasks);
+        break;
     }
   }
-  return problems;
+  return tasks;
 }
 
 void print_text(const Common& common, const tune::Gpu& gpu, const std::vector<BenchRow>& rows) {
@@ -106,24 +156,20 @@ void print_text(const Common& common, const tune::Gpu& gpu, const std::vector<Be
   using enum TextTable::Align;
   TextTable table({{"kernel", left}, {"shape", left}, {"us", right}, {"noise", right}, {"rate", right}, {"", left}});
   for (const BenchRow& row : rows) {
-    const KernelRequest& request = row.problem.request;
-    table.add({fmt::format("{} {}", plan::to_string(request.kind), to_string(request.config)),
-               tune::shape_text(row.problem), fmt::format("{:.2f}", row.time.median),
+    table.add({plan::describe(row.task.request), row.task.shape(), fmt::format("{:.2f}", row.time.median),
                fmt::format("{:.1f} %", 100 * row.time.noise / std::max(row.time.median, 1e-9)),
-               fmt::format("{:.1f}", row.is_forward() ? row.tflops() : row.gbps()),
-               row.is_forward() ? "TFLOP/s" : "GB/s"});
+               fmt::format("{:.1f}", row.rate()), row.is_forward() ? "TFLOP/s" : "GB/s"});
   }
   print(table.str(common.terminal));
 }
 
 base::Json to_json(const BenchRow& row) {
-  const tune::Problem& problem = row.problem;
-  base::Json::Object json = plan::to_json(problem.request);
-  add_shape(problem, json);
+  base::Json::Object json = plan::to_json(row.task.request);
+  std::visit([&](const auto& problem) { add_shape(problem, json); }, row.task.problem);
   json["microseconds"] = row.time.median;
   json["low"] = row.time.low;
   json["high"] = row.time.high;
-  json[row.is_forward() ? "tflops" : "gbps"] = row.is_forward() ? row.tflops() : row.gbps();
+  json[row.is_forward() ? "tflops" : "gbps"] = row.rate();
   return json;
 }
 
@@ -147,13 +193,13 @@ void print_record(const Common& common, const BenchArguments& arguments, const t
 }  // namespace
 
 ExitCode bench(const Common& common, const BenchArguments& arguments) {
-  const auto problems = problems_of(arguments);
+  const auto tasks = tasks_of(arguments);
   const tune::Gpu gpu(common.options);
   Options options = common.options;
   options.device = gpu.ordinal();
   const auto runtime = detail::RuntimeState::make(options);
   std::set<KernelRequest> requests;
-  for (const tune::Problem& problem : problems) requests.insert(problem.request);
+  for (const Task& task : tasks) requests.insert(task.request);
   {
     Progress progress("compiling", static_cast<int>(requests.size()), common.terminal);
     const std::vector<KernelRequest> list(requests.begin(), requests.end());
@@ -163,11 +209,11 @@ ExitCode bench(const Common& common, const BenchArguments& arguments) {
   tune::Timer timer(gpu, common.options);
   std::vector<BenchRow> rows;
   {
-    Progress progress("measuring", static_cast<int>(problems.size()), common.terminal);
-    for (const tune::Problem& problem : problems) {
-      const auto kernel = runtime->get(problem.request, nullptr);
-      rows.push_back({problem, tune::measure(gpu, timer, kernel, problem, arguments.samples, 1)});
-      progress.update(static_cast<int>(rows.size()), tune::shape_text(problem));
+    Progress progress("measuring", static_cast<int>(tasks.size()), common.terminal);
+    for (const Task& task : tasks) {
+      const auto kernel = runtime->get(task.request, nullptr);
+      rows.push_back({task, task.measure(gpu, timer, kernel, arguments.samples)});
+      progress.update(static_cast<int>(rows.size()), task.shape());
     }
   }
   if (common.json) {

@@ -94,11 +94,12 @@ struct BenchArguments {
   std::string with;         ///< as KernelWords has it
   std::string len_q = "1";  ///< decode: new tokens
   std::string decode_rows = "16";
-  ShapeWords call;  ///< of all problems: window, pages, splits
+  std::string out_dtype;  ///< merge: as KernelWords has it
+  ShapeWords call;        ///< of all problems: window, pages, splits
   int samples = 30;
   std::string commit;  ///< empty: the one this tool was built from
 };
-/// Measures forward in TFLOP/s and decode in GB/s.
+/// Measures forward in TFLOP/s, decode and merge in GB/s.
 ExitCode bench(const Common& common, const BenchArguments& arguments);
 
 struct CacheArguments {

@@ -3,6 +3,7 @@
 #include "base/fail.hpp"
 #include "plan/device_info.hpp"
 #include "plan/names.hpp"
+#include "plan/plan.hpp"
 
 #include <algorithm>
 #include <array>
@@ -86,7 +87,7 @@ std::vector<ManifestItem> parse_manifest(std::string_view text, std::string_view
     for (const base::Json& single : singles) {
       const KernelRequest request = plan::request_from_json(single, kAlso);
       for (const int architecture : architectures) {
-        if (are_all(asked) && !plan::has_type(architecture, request.config.dtype)) continue;
+        if (are_all(asked) && !plan::has_types(architecture, request)) continue;
         const ManifestItem item{request, architecture};
         if (seen.insert(item).second) items.push_back(item);
       }

@@ -20,7 +20,7 @@ std::vector<ManifestItem> on_architectures(std::span<const KernelRequest> reques
   std::vector<ManifestItem> items;
   for (const int architecture : parse_architectures(words)) {
     for (const KernelRequest& request : requests) {
-      if (chosen_one_by_one || plan::has_type(architecture, request.config.dtype)) {
+      if (chosen_one_by_one || plan::has_types(architecture, request)) {
         items.push_back({request, architecture});
       }
     }

@@ -78,10 +78,10 @@ void parse_with(std::string_view words, AttentionConfig& config) {
   }
 }
 
-/// A forward kernel has none.
+/// Only decode kernels have any.
 std::vector<int> parse_decode_rows(KernelKind kind, std::string_view words) {
   constexpr int kMost = 1 << 16;
-  if (kind == KernelKind::forward) return {AttentionConfig{}.decode_rows};
+  if (kind != KernelKind::decode) return {AttentionConfig{}.decode_rows};
   std::vector<int> rows;
   for (const std::string& word : split_list(words)) rows.push_back(parse_int(word, "--decode-rows", 1, kMost));
   return rows;
@@ -99,6 +99,21 @@ std::vector<std::string> split_list(std::string_view words) {
   return list;
 }
 
+namespace {
+
+/// A merge has only types and the dim of values; what else is said must be of another kind in the list.
+KernelRequest merge_request(const KernelWords& words, DType dtype, int head_dim_v) {
+  const bool alone = words.kind == plan::to_string(KernelKind::merge);
+  if (alone && (words.causal || words.window || !words.fixed_window.empty() || !words.with.empty())) {
+    base::fail(ErrorCode::invalid_argument,
+               "--kind: a merge has no mask, window or --with, only --dtype, --out-dtype and --head-dim");
+  }
+  const DType out = words.out_dtype.empty() ? dtype : plan::parse_dtype(words.out_dtype, "--out-dtype");
+  return {.kind = KernelKind::merge, .merge = {.dtype = dtype, .out_dtype = out, .head_dim_v = head_dim_v}};
+}
+
+}  // namespace
+
 std::vector<KernelRequest> parse_requests(const KernelWords& words) {
   AttentionConfig config{.causal = words.causal, .alignment = parse_align(words.align)};
   parse_window(words, config);
@@ -113,6 +128,11 @@ std::vector<KernelRequest> parse_requests(const KernelWords& words) {
         config.dtype = plan::parse_dtype(dtype, "--dtype");
         config.head_dim_qk = qk;
         config.head_dim_v = v;
+        if (parsed_kind == KernelKind::merge) {
+          const KernelRequest request = merge_request(words, config.dtype, v);
+          if (seen.insert(request).second) requests.push_back(request);
+          continue;
+        }
         for (const int rows : parse_decode_rows(parsed_kind, words.decode_rows)) {
           config.decode_rows = rows;
           const KernelRequest request{parsed_kind, config};
@@ -136,7 +156,7 @@ std::vector<KernelRequest> one_of_each_row(const std::vector<KernelRequest>& req
   std::vector<KernelRequest> rows;
   for (const KernelRequest& request : requests) {
     const auto known = [&](const KernelRequest& row) { return plan::TunedTable::same_row(row, request); };
-    if (std::ranges::none_of(rows, known)) rows.push_back(request);
+    if (request.kind != KernelKind::merge && std::ranges::none_of(rows, known)) rows.push_back(request);
   }
   return rows;
 }
@@ -225,6 +245,16 @@ void add_decode_kernels(DType dtype, std::vector<KernelRequest>& requests) {
   }
 }
 
+/// Of states as decode leaves them, and of float32 ones, which lose nothing on the way.
+void add_merge_kernels(DType dtype, std::vector<KernelRequest>& requests) {
+  for (const int dim : {64, 128, 256}) {
+    for (const DType states : {dtype, DType::f32}) {
+      requests.push_back(
+          {.kind = KernelKind::merge, .merge = {.dtype = states, .out_dtype = dtype, .head_dim_v = dim}});
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<KernelRequest> shipped_requests() {
@@ -232,6 +262,7 @@ std::vector<KernelRequest> shipped_requests() {
   for (const DType dtype : {DType::f16, DType::bf16}) {
     add_forward_kernels(dtype, requests);
     add_decode_kernels(dtype, requests);
+    add_merge_kernels(dtype, requests);
   }
   return requests;
 }

@@ -23,12 +23,13 @@ struct KernelWords {
   std::string fixed_window{};  ///< "1023/0", "open" for a side without end; empty: none
   std::string with{};          ///< other members of the config: "softcap,ragged,additive"
   std::string decode_rows = "16";
+  std::string out_dtype{};  ///< a merge's; empty: as dtype
 };
 
 std::vector<KernelRequest> parse_requests(const KernelWords& words);
 /// As above, where exactly one is wanted.
 KernelRequest parse_request(const KernelWords& words);
-/// The first of those that share a row of a tuned table.
+/// The first of those that share a row of a tuned table. A merge, which has but one tiling, has none.
 std::vector<KernelRequest> one_of_each_row(const std::vector<KernelRequest>& requests);
 /// "80,90", "sm_90" or "all"; each one must be known.
 std::vector<int> parse_architectures(std::string_view words);

@@ -62,6 +62,16 @@ tune::Problem parse_problem(const KernelRequest& request, const ShapeWords& word
   return problem;
 }
 
+tune::MergeProblem parse_merge_problem(const MergeConfig& config, const ShapeWords& words) {
+  tune::MergeProblem problem{.config = config,
+                             .states = words.states,
+                             .batch = words.batch,
+                             .len = words.len_q.empty() ? 1 : parse_length(words.len_q, "--len-q"),
+                             .heads = parse_heads(words.heads, "--heads").q};
+  tune::validate(problem);
+  return problem;
+}
+
 tune::Problem parse_shape(const KernelRequest& request, std::string_view word) {
   const std::size_t colon = word.find(':');
   std::string lengths(word.substr(0, colon));
@@ -138,6 +148,13 @@ void add_shape(const tune::Problem& problem, base::Json::Object& json) {
   if (problem.split_size > 0) json["split_size"] = problem.split_size;
   if (problem.lengths.empty()) return;
   json["keys_in_all"] = std::accumulate(problem.lengths.begin(), problem.lengths.end(), std::uint64_t{0});
+}
+
+void add_shape(const tune::MergeProblem& problem, base::Json::Object& json) {
+  json["states"] = problem.states;
+  json["batch"] = problem.batch;
+  json["len"] = problem.len;
+  json["heads"] = problem.heads;
 }
 
 }  // namespace kiln::cli

@@ -91,9 +91,7 @@ std::vector<std::size_t> ranking(const tune::TuneResult& result) {
 }
 
 void print_text(const Common& common, const KernelRequest& request, const tune::TuneResult& result) {
-  print(common.terminal.paint(Tone::strong,
-                              fmt::format("{} {}", plan::to_string(request.kind), to_string(request.config))) +
-        "\n");
+  print(common.terminal.paint(Tone::strong, plan::describe(request)) + "\n");
   using enum TextTable::Align;
   TextTable table(
       {{"tile", left}, {"us", right}, {"noise", right}, {"registers", right}, {"compile ms", right}, {"", left}});
@@ -162,6 +160,9 @@ class StepProgress {
 ExitCode tune(const Common& common, const TuneArguments& arguments) {
   const auto requests = arguments.all ? one_of_each_row(shipped_requests()) : parse_requests(arguments.kernel);
   std::vector<std::vector<tune::Problem>> problems;
+  if (std::ranges::find(requests, KernelKind::merge, &KernelRequest::kind) != requests.end()) {
+    base::fail(ErrorCode::invalid_argument, "--kind: a merge has one tiling: there is nothing to tune");
+  }
   for (const KernelRequest& request : requests) problems.push_back(problems_for(request, arguments));
 
   const tune::Gpu gpu(common.options);

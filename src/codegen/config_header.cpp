@@ -29,7 +29,22 @@ class Facts {
 
 }  // namespace
 
-std::string config_header(const plan::KernelConfig& config) {
+namespace {
+
+Facts facts_of_merge(const plan::KernelConfig& config) {
+  const auto& merge = config.request.merge;
+  Facts facts;
+  facts.add("kCapability", config.capability);
+  facts.add("kCtasPerSm", config.tiling.ctas_per_sm);
+  facts.add("kDType", merge.dtype);
+  facts.add("kHeadDimV", merge.head_dim_v);
+  facts.add("kOutDType", merge.out_dtype);
+  facts.add("kTileN", config.tiling.tile_n);
+  facts.add("kWarps", config.tiling.warps);
+  return facts;
+}
+
+Facts facts_of_attention(const plan::KernelConfig& config) {
   const auto& attention = config.request.config;
   Facts facts;
   facts.add("kAlibi", attention.alibi);
@@ -57,6 +72,14 @@ std::string config_header(const plan::KernelConfig& config) {
   facts.add("kWarps", config.tiling.warps);
   facts.add("kWindowLeft", attention.window_left);
   facts.add("kWindowRight", attention.window_right);
+  return facts;
+}
+
+}  // namespace
+
+std::string config_header(const plan::KernelConfig& config) {
+  const bool merge = config.request.kind == KernelKind::merge;
+  const Facts facts = merge ? facts_of_merge(config) : facts_of_attention(config);
   return "namespace kiln::config {\n\n" + facts.text() + "\n}  // namespace kiln::config\n";
 }
 

@@ -18,7 +18,15 @@ constexpr std::string_view kConfigInclude = "default_config.cuh";
 constexpr std::string_view kConfigTypes = "device/base.cuh";
 
 std::string_view template_of(KernelKind kind) {
-  return kind == KernelKind::forward ? "attention/forward_sm80.cu" : "attention/decode_sm80.cu";
+  switch (kind) {
+    case KernelKind::forward:
+      return "attention/forward_sm80.cu";
+    case KernelKind::decode:
+      return "attention/decode_sm80.cu";
+    case KernelKind::merge:
+      break;
+  }
+  return "attention/merge.cu";
 }
 
 /// Where the first line begins that the preprocessor reads, or the end. Searches for the rare character, not line by
@@ -98,9 +106,8 @@ class Joiner {
 Source render(const plan::KernelConfig& config, const TemplateStore& templates) {
   const auto name = plan::name_of(config);
   const auto kind = plan::to_string(config.request.kind);
-  Joiner joiner(
-      templates, config_header(config),
-      fmt::format("// {}: {} attention, {}. Rendered by Kiln.\n", name, kind, to_string(config.request.config)));
+  Joiner joiner(templates, config_header(config),
+                fmt::format("// {}: {}. Rendered by Kiln.\n", name, plan::describe(config.request)));
   // The config comes first whether or not the template's own includes come before it.
   joiner.add(kConfigTypes);
   joiner.add(kConfigInclude);

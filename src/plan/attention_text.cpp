@@ -1,6 +1,7 @@
 #include "plan/names.hpp"
 
 #include <kiln/attention.hpp>
+#include <kiln/merge.hpp>
 
 #include <fmt/format.h>
 
@@ -18,6 +19,12 @@ std::string to_string(const AttentionConfig& config) {
   if (config.bias != Bias::none) text += fmt::format(" {} bias", plan::to_string(config.bias));
   if (config.decode_rows != AttentionConfig{}.decode_rows) text += fmt::format(" {} rows", config.decode_rows);
   return text;
+}
+
+std::string to_string(const MergeConfig& config) {
+  std::string text(plan::to_string(config.dtype));
+  if (config.out_dtype != config.dtype) text += fmt::format(" to {}", plan::to_string(config.out_dtype));
+  return text + fmt::format(" d{}", config.head_dim_v);
 }
 
 }  // namespace kiln

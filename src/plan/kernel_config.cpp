@@ -15,6 +15,11 @@ std::string side_text(int side) { return side < 0 ? "open" : fmt::format("{}", s
 int element_bytes(DType dtype) { return dtype == DType::f32 ? 4 : 2; }
 
 KernelRequest canonical(KernelRequest request) {
+  if (request.kind == KernelKind::merge) {
+    request.config = {};
+    return request;
+  }
+  request.merge = {};
   auto& config = request.config;
   const bool decode = request.kind == KernelKind::decode;
   if (decode) {
@@ -34,11 +39,19 @@ KernelRequest canonical(KernelRequest request) {
   return request;
 }
 
-std::string name_of(const KernelConfig& config) {
-  const auto& attention = config.request.config;
-  const auto& tiling = config.tiling;
+namespace {
+
+std::string name_of(const MergeConfig& merge) {
+  std::string name = fmt::format("merge_{}", to_string(merge.dtype));
+  if (merge.out_dtype != merge.dtype) name += fmt::format("_{}", to_string(merge.out_dtype));
+  return name + fmt::format("_d{}", merge.head_dim_v);
+}
+
+std::string name_of(const KernelRequest& request) {
+  if (request.kind == KernelKind::merge) return name_of(request.merge);
+  const auto& attention = request.config;
   std::string name =
-      fmt::format("{}_{}_d{}", to_string(config.request.kind), to_string(attention.dtype), attention.head_dim_qk);
+      fmt::format("{}_{}_d{}", to_string(request.kind), to_string(attention.dtype), attention.head_dim_qk);
   if (attention.head_dim_v != attention.head_dim_qk) name += fmt::format("x{}", attention.head_dim_v);
   for (const auto& flag : flag_names()) {
     if (attention.*flag.member) name += fmt::format("_{}", flag.name);
@@ -49,8 +62,15 @@ std::string name_of(const KernelConfig& config) {
     name += fmt::format("_window{}r{}", side_text(attention.window_left), side_text(attention.window_right));
   }
   if (attention.bias != Bias::none) name += fmt::format("_{}", to_string(attention.bias));
-  return name + fmt::format("_m{}n{}w{}s{}c{}_sm{}", tiling.tile_m, tiling.tile_n, tiling.warps, tiling.stages,
-                            tiling.ctas_per_sm, config.capability);
+  return name;
+}
+
+}  // namespace
+
+std::string name_of(const KernelConfig& config) {
+  const auto& tiling = config.tiling;
+  return name_of(config.request) + fmt::format("_m{}n{}w{}s{}c{}_sm{}", tiling.tile_m, tiling.tile_n, tiling.warps,
+                                               tiling.stages, tiling.ctas_per_sm, config.capability);
 }
 
 }  // namespace kiln::plan

@@ -31,7 +31,8 @@ struct KernelConfig {
 int element_bytes(DType dtype);
 
 /// The request without what makes no difference to its kernel, so that equal kernels are one: only a diagonal or a
-/// window has an alignment, and a decode kernel is told with each call what hides keys.
+/// window has an alignment, a decode kernel is told with each call what hides keys, and a merge has a config of its
+/// own.
 KernelRequest canonical(KernelRequest request);
 
 /// "forward_bf16_d128_causal_sm90": names files and says what a kernel is.

@@ -17,7 +17,8 @@ struct Named {
   std::string_view name;
 };
 
-constexpr std::array kKinds = {Named{KernelKind::forward, "forward"}, Named{KernelKind::decode, "decode"}};
+constexpr std::array kKinds = {Named{KernelKind::forward, "forward"}, Named{KernelKind::decode, "decode"},
+                               Named{KernelKind::merge, "merge"}};
 constexpr std::array kDTypes = {Named{DType::f16, "f16"}, Named{DType::bf16, "bf16"}, Named{DType::f32, "f32"}};
 constexpr std::array kAlignments = {Named{Alignment::bottom_right, "bottom_right"},
                                     Named{Alignment::top_left, "top_left"}};
@@ -70,7 +71,23 @@ Alignment parse_alignment(std::string_view name, std::string_view where) {
 Window parse_window(std::string_view name, std::string_view where) { return parse_name(kWindows, name, where); }
 Bias parse_bias(std::string_view name, std::string_view where) { return parse_name(kBiases, name, where); }
 
+std::string describe(const KernelRequest& request) {
+  const bool merge = request.kind == KernelKind::merge;
+  return fmt::format("{} {}", to_string(request.kind), merge ? to_string(request.merge) : to_string(request.config));
+}
+
+namespace {
+
+std::string merge_options(const MergeConfig& merge) {
+  std::string text = fmt::format("--kind merge --dtype {} --head-dim {}", to_string(merge.dtype), merge.head_dim_v);
+  if (merge.out_dtype != merge.dtype) text += fmt::format(" --out-dtype {}", to_string(merge.out_dtype));
+  return text;
+}
+
+}  // namespace
+
 std::string tool_options(const KernelRequest& request) {
+  if (request.kind == KernelKind::merge) return merge_options(request.merge);
   const auto& config = request.config;
   std::string text = fmt::format("--kind {} --dtype {} --head-dim {}/{}", to_string(request.kind),
                                  to_string(config.dtype), config.head_dim_qk, config.head_dim_v);
@@ -91,7 +108,41 @@ std::string tool_options(const KernelRequest& request) {
   return text;
 }
 
+namespace {
+
+int dim_from_json(const base::Json& json, std::string_view key, int otherwise) {
+  const auto* value = json.find(key);
+  return value != nullptr ? static_cast<int>(value->as_int(1, kMostHeadDim)) : otherwise;
+}
+
+/// The result has the states' type unless it says another.
+KernelRequest merge_from_json(const base::Json& json, std::span<const std::string_view> also) {
+  std::vector<std::string_view> known = {"kind", "dtype", "out_dtype", "head_dim", "head_dim_v"};
+  known.insert(known.end(), also.begin(), also.end());
+  json.allow_keys(known);
+  KernelRequest request{.kind = KernelKind::merge};
+  auto& merge = request.merge;
+  if (const auto* value = json.find("dtype")) merge.dtype = parse_dtype(value->as_string(), value->where());
+  merge.out_dtype = merge.dtype;
+  if (const auto* value = json.find("out_dtype")) merge.out_dtype = parse_dtype(value->as_string(), value->where());
+  merge.head_dim_v = dim_from_json(json, "head_dim_v", dim_from_json(json, "head_dim", merge.head_dim_v));
+  return request;
+}
+
+base::Json::Object to_json(const MergeConfig& merge) {
+  return {{"kind", to_string(KernelKind::merge)},
+          {"dtype", to_string(merge.dtype)},
+          {"out_dtype", to_string(merge.out_dtype)},
+          {"head_dim_v", merge.head_dim_v}};
+}
+
+}  // namespace
+
 KernelRequest request_from_json(const base::Json& json, std::span<const std::string_view> also) {
+  if (const auto* kind = json.find("kind");
+      kind != nullptr && parse_kind(kind->as_string(), kind->where()) == KernelKind::merge) {
+    return merge_from_json(json, also);
+  }
   std::vector<std::string_view> known = {"kind",         "dtype",     "head_dim",   "head_dim_qk",
                                          "head_dim_v",   "alignment", "window",     "window_left",
                                          "window_right", "bias",      "decode_rows"};
@@ -101,18 +152,14 @@ KernelRequest request_from_json(const base::Json& json, std::span<const std::str
 
   KernelRequest request;
   auto& config = request.config;
-  const auto read_dim = [&](std::string_view key, int& dim) {
-    if (const auto* value = json.find(key)) dim = static_cast<int>(value->as_int(1, kMostHeadDim));
-  };
   const auto read_name = [&](std::string_view key, auto& target, auto parse) {
     if (const auto* value = json.find(key)) target = parse(value->as_string(), value->where());
   };
   read_name("kind", request.kind, parse_kind);
   read_name("dtype", config.dtype, parse_dtype);
-  read_dim("head_dim", config.head_dim_qk);
-  config.head_dim_v = config.head_dim_qk;
-  read_dim("head_dim_qk", config.head_dim_qk);
-  read_dim("head_dim_v", config.head_dim_v);
+  const int both = dim_from_json(json, "head_dim", config.head_dim_qk);
+  config.head_dim_qk = dim_from_json(json, "head_dim_qk", both);
+  config.head_dim_v = dim_from_json(json, "head_dim_v", both);
   read_name("alignment", config.alignment, parse_alignment);
   read_name("window", config.window, parse_window);
   const auto read_side = [&](std::string_view key, int& side) {
@@ -130,6 +177,7 @@ KernelRequest request_from_json(const base::Json& json, std::span<const std::str
 }
 
 base::Json::Object to_json(const KernelRequest& request) {
+  if (request.kind == KernelKind::merge) return to_json(request.merge);
   const auto& config = request.config;
   base::Json::Object json = {{"kind", to_string(request.kind)},   {"dtype", to_string(config.dtype)},
                              {"head_dim_qk", config.head_dim_qk}, {"head_dim_v", config.head_dim_v},

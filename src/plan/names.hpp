@@ -30,11 +30,15 @@ struct FlagName {
 };
 std::span<const FlagName> flag_names();
 
+/// "forward bf16 d128 causal", "merge f32 to bf16 d128": for messages and tables.
+std::string describe(const KernelRequest& request);
+
 /// The options by which the tool names a request: "--kind forward --dtype bf16 --head-dim 128/128 --causal …".
 std::string tool_options(const KernelRequest& request);
 
 /// {"kind": "forward", "dtype": "bf16", "head_dim": 128, "causal": true, …}. Absent members keep their
-/// defaults; "head_dim" sets both dims. `also` names members that the caller reads itself.
+/// defaults; "head_dim" sets both dims. A merge has "dtype", "out_dtype" and "head_dim" or "head_dim_v". `also` names
+/// members that the caller reads itself.
 KernelRequest request_from_json(const base::Json& json, std::span<const std::string_view> also = {});
 base::Json::Object to_json(const KernelRequest& request);
 

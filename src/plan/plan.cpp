@@ -3,6 +3,7 @@
 #include "base/fail.hpp"
 #include "device/smem_plan.cuh"
 #include "plan/forward_tiling.hpp"
+#include "plan/merge_tiling.hpp"
 #include "plan/names.hpp"
 
 #include <algorithm>
@@ -33,6 +34,20 @@ void check_decode(const AttentionConfig& config) {
   }
 }
 
+/// Merging multiplies no matrices, but compute capability 7.5 has no bf16 at all.
+bool can_merge(int capability, DType dtype) { return dtype == DType::f32 || has_type(capability, dtype); }
+
+void check_merge(const MergeConfig& merge, int capability) {
+  check_head_dim("head_dim_v", merge.head_dim_v);
+  const auto check = [&](const char* name, DType dtype) {
+    if (can_merge(capability, dtype)) return;
+    base::fail(ErrorCode::unsupported, "{} {} is not supported on compute capability {}.{}: it must be f16 or f32",
+               name, to_string(dtype), capability / 10, capability % 10);
+  };
+  check("dtype", merge.dtype);
+  check("out_dtype", merge.out_dtype);
+}
+
 void check_window_side(const char* name, int side, Window window) {
   constexpr int kOpen = -1;
   if (side < kOpen) base::fail(ErrorCode::invalid_argument, "{} is {}: it must be -1 (open) or more", name, side);
@@ -46,6 +61,10 @@ void check_request(const KernelRequest& request, const DeviceInfo& device) {
   if (device.capability < kLeastCapability) {
     base::fail(ErrorCode::unsupported, "compute capability {}.{} is not supported: it must be 7.5 or newer",
                device.capability / 10, device.capability % 10);
+  }
+  if (request.kind == KernelKind::merge) {
+    check_merge(request.merge, device.capability);
+    return;
   }
   if (request.kind == KernelKind::decode) check_decode(request.config);
   if (!has_type(device.capability, request.config.dtype)) {
@@ -63,6 +82,7 @@ static_assert(static_cast<int>(DType::f16) == static_cast<int>(device::DType::f1
               static_cast<int>(DType::f32) == static_cast<int>(device::DType::f32));
 
 int smem_bytes_of(const KernelRequest& request, const Tiling& tiling) {
+  if (request.kind == KernelKind::merge) return 0;
   const auto& config = request.config;
   const auto type = static_cast<device::DType>(config.dtype);
   if (request.kind == KernelKind::forward) {
@@ -89,6 +109,7 @@ bool decode_can_have(int head_dim_v, int rows, int tile_n, int warps) {
 
 std::vector<Tiling> all_tilings(const KernelRequest& request) {
   if (request.kind == KernelKind::forward) return all_forward_tilings(request);
+  if (request.kind == KernelKind::merge) return {merge_tiling(request.merge)};
   std::vector<Tiling> out;
   for (const int warps : {2, 4, 8}) {
     for (const int tile_n : {32, 64, 128}) {
@@ -125,17 +146,32 @@ std::vector<Tiling> preferred_decode_tilings(const AttentionConfig& config) {
   return out;
 }
 
+std::vector<Tiling> preferred_tilings(const KernelRequest& request, int capability) {
+  switch (request.kind) {
+    case KernelKind::forward:
+      return preferred_forward_tilings(request, capability);
+    case KernelKind::decode:
+      return preferred_decode_tilings(request.config);
+    case KernelKind::merge:
+      break;
+  }
+  return {merge_tiling(request.merge)};
+}
+
 }  // namespace
 
+bool has_types(int capability, const KernelRequest& request) {
+  if (request.kind != KernelKind::merge) return has_type(capability, request.config.dtype);
+  return can_merge(capability, request.merge.dtype) && can_merge(capability, request.merge.out_dtype);
+}
+
 Tiling reasoned_tiling(const KernelRequest& request, const DeviceInfo& device) {
-  const auto by_preference = request.kind == KernelKind::forward ? preferred_forward_tilings(request, device.capability)
-                                                                 : preferred_decode_tilings(request.config);
+  const auto by_preference = preferred_tilings(request, device.capability);
   for (const auto& tiling : by_preference) {
     if (fits(request, tiling, device)) return tiling;
   }
-  base::fail(ErrorCode::unsupported, "{} {} needs {} bytes of shared memory a block; {} has {}",
-             to_string(request.kind), to_string(request.config), smem_bytes_of(request, by_preference.back()),
-             device.name, device.smem_per_block);
+  base::fail(ErrorCode::unsupported, "{} needs {} bytes of shared memory a block; {} has {}", describe(request),
+             smem_bytes_of(request, by_preference.back()), device.name, device.smem_per_block);
 }
 
 std::vector<Tiling> candidate_tilings(const KernelRequest& request, const DeviceInfo& device) {
@@ -174,6 +210,7 @@ KernelConfig plan(const KernelRequest& request, const DeviceInfo& device, const 
 }
 
 int compile_weight(const KernelRequest& request) {
+  if (request.kind == KernelKind::merge) return request.merge.head_dim_v;
   const AttentionConfig config = canonical(request).config;
   // Code of a fixed size beside what grows with the head dims; masked steps are a loop of their own, unrolled again.
   constexpr int kFixed = 256;

@@ -8,6 +8,9 @@
 
 namespace kiln::plan {
 
+/// Whether GPUs of a capability have the types that a request's kernel works with.
+bool has_types(int capability, const KernelRequest& request);
+
 /// The kernel for a request on a device: the tuned table's row if it has one, else what the
 /// heuristics say. Throws Error(unsupported) naming the value and the limit.
 KernelConfig plan(const KernelRequest& request, const DeviceInfo& device, const TunedTable& tuned);

@@ -84,6 +84,8 @@ int template_version(KernelKind kind) {
       return 3;
     case KernelKind::decode:
       return 2;
+    case KernelKind::merge:
+      return 1;
   }
   return 0;
 }

@@ -83,12 +83,15 @@ std::vector<Row> rows_to_check(const Problem& problem, std::size_t most_rows) {
   return rows;
 }
 
+double allowed_error(const RowValues& naive, const RowValues& exact, DType output) {
+  return 2 * largest_distance(naive.out, exact.out) + 1e-5 + rounding_slack(exact.out, output);
+}
+
 Expectation expect(const Problem& problem, const HostInputs& inputs, std::vector<Row> rows) {
   std::erase_if(rows, [&](const Row& row) { return row.query >= lengths_of(problem, inputs, row.batch).q; });
   RowValues exact = attention_float64(problem, inputs, rows);
-  const RowValues naive = attention_naive(problem, inputs, rows);
-  const double limit = 2 * largest_distance(naive.out, exact.out) + 1e-5 +
-                       rounding_slack(exact.out, output_type(problem.request.config));
+  const double limit =
+      allowed_error(attention_naive(problem, inputs, rows), exact, output_type(problem.request.config));
   return {problem, std::move(rows), std::move(exact), limit};
 }
 

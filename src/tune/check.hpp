@@ -36,6 +36,9 @@ struct Expectation {
   double limit = 0;
 };
 
+/// 2·max|naive − exact| + 1e-5 and one rounding of the output's type.
+double allowed_error(const RowValues& naive, const RowValues& exact, DType output);
+
 /// The float64 reference, for those of the rows that the call writes. An output may be off by 2·max|naive − reference|
 /// + 1e-5 and one rounding of its type.
 Expectation expect(const Problem& problem, const HostInputs& inputs, std::vector<Row> rows);

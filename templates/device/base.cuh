@@ -18,6 +18,8 @@ using u32 = unsigned int;
 inline constexpr u32 kWarpSize = 32;
 inline constexpr i32 kChunkBytes = 16;  // what one lane copies, and one row of a matrix of ldmatrix
 
+inline constexpr float kMinusInf = -__builtin_bit_cast(float, 0x7f800000u);
+
 /// The element type of Q, K and V.
 enum class DType { f16, bf16, f32 };
 

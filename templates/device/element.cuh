@@ -1,20 +1,18 @@
-// The element type of Q, K and V: how it is stored and what an mma does with it.
+// The element type of Q, K and V: what an mma does with it.
 #pragma once
 
 #include "default_config.cuh"
 #include "device/base.cuh"
 #include "device/fragment.cuh"
 #include "device/ptx.cuh"
+#include "device/storage.cuh"
 #include "device/swizzle.cuh"
 
 namespace kiln::device {
 
 /// What the 16-bit types have in common.
 template <DType kType>
-struct SixteenBits {
-  using Storage = u16;
-  static constexpr DType kDType = kType;
-  static constexpr i32 kBytes = 2;
+struct SixteenBits : StorageOf<kType> {
   static constexpr u32 kSignBits = 0x80008000u;  // of the elements in 32 bits
 
   /// Where a lane reads V.
@@ -28,18 +26,12 @@ struct ElementOf;
 
 template <>
 struct ElementOf<DType::f16> : SixteenBits<DType::f16> {
-  /// Two floats, rounded; `first` has the lower address.
-  KILN_DEVICE static u32 pack(float first, float second) { return ptx::cvt_rn_f16x2_f32(second, first); }
-  KILN_DEVICE static float to_float(u16 bits) { return ptx::cvt_f32_f16(bits); }
-
   /// d[16×8] += a[16×16] · b[16×8]
   KILN_DEVICE static void mma(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) { ptx::mma_m16n8k16_f16(d, a, b0, b1); }
 };
 
 template <>
 struct ElementOf<DType::bf16> : SixteenBits<DType::bf16> {
-  KILN_DEVICE static u32 pack(float first, float second) { return ptx::cvt_rn_bf16x2_f32(second, first); }
-  KILN_DEVICE static float to_float(u16 bits) { return __uint_as_float(static_cast<u32>(bits) << 16); }
   KILN_DEVICE static void mma(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
     ptx::mma_m16n8k16_bf16(d, a, b0, b1);
   }
@@ -49,17 +41,12 @@ struct ElementOf<DType::bf16> : SixteenBits<DType::bf16> {
 /// x = high + low, a·b = low·high + high·low + high·high but for 2⁻²². The mma itself cuts off what `high`
 /// doesn't have; low is rounded, so that errors have no sign in common.
 template <>
-struct ElementOf<DType::f32> {
-  using Storage = float;
-  static constexpr DType kDType = DType::f32;
-  static constexpr i32 kBytes = 4;
+struct ElementOf<DType::f32> : StorageOf<DType::f32> {
   static constexpr u32 kSignBits = 0x80000000u;
 
   template <i32 kRowChunks>
   using Values = RowPairAddresses<kRowChunks>;
   KILN_DEVICE static constexpr u32 value_lane(u32 lane) { return lane; }
-
-  KILN_DEVICE static float to_float(float x) { return x; }
 
   /// d[16×8] += a[16×8] · b[8×8]. What is derived from an operand is derived once, however many mma's share it.
   KILN_DEVICE static void mma(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {

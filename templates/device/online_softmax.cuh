@@ -13,7 +13,6 @@
 
 namespace kiln::device {
 
-inline constexpr float kMinusInf = -__builtin_bit_cast(float, 0x7f800000u);
 /// What m is before the first key: below every finite score, so that a key's growth over it is seen, and
 /// itself finite, so that the −inf of an unseen key minus it stays −inf.
 inline constexpr float kBeforeKeys = -3e38f;

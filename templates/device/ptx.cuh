@@ -34,6 +34,11 @@ KILN_DEVICE void ld_global_nc_v4(u32 (&x)[4], const void* address) {
   asm("ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3]) : "l"(address));
 }
 
+KILN_DEVICE void st_global_v4(void* address, const u32 (&x)[4]) {
+  asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(address), "r"(x[0]), "r"(x[1]), "r"(x[2]), "r"(x[3])
+               : "memory");
+}
+
 /// Copies src_bytes (0 or 16) and fills the rest of the 16 bytes with zeros. With 0, `src` is not read.
 KILN_DEVICE void cp_async_cg_16(u32 dst_shared, const void* src, u32 src_bytes) {
   if constexpr (kAmpere) {

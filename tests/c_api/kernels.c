@@ -171,6 +171,72 @@ static void decode_launches_what_the_arguments_say(kiln_runtime* runtime) {
   kiln_decode_release(kernel);
 }
 
+/* As templates/device/merge_params.cuh has them. */
+typedef struct PartialState {
+  const void* o;
+  const float* lse;
+  kiln_strides o_strides, lse_strides;
+} PartialState;
+
+typedef struct MergeParams {
+  PartialState states[16];
+  void* o;
+  float* lse;
+  kiln_strides o_strides, lse_strides;
+  int32_t count, len, heads;
+  uint32_t rows;
+  float lse_to_log2, lse_unit;
+} MergeParams;
+
+static void merge_launches_what_the_arguments_say(kiln_runtime* runtime) {
+  kiln_merge_config config = kiln_merge_config_init();
+  kiln_merge_args args = machine_merge_args();
+  kiln_kernel_request request = kiln_kernel_request_init();
+  kiln_kernel_info info = kiln_kernel_info_init();
+  kiln_merge_kernel* kernel = NULL;
+  MergeParams params;
+  config.dtype = KILN_F32;
+  args.lse.data = machine_address(0x50004);
+  args.lse.strides = kiln_strides_bhsd(4, 8, 1);
+  request.kind = KILN_KIND_MERGE;
+  request.merge_config = &config;
+  CHECK_OK(kiln_runtime_prepare(runtime, &request, 1, NULL, NULL));
+  CHECK_OK(kiln_merge_get(runtime, &config, &kernel));
+  CHECK_OK(kiln_merge_info(kernel, &info));
+  CHECK(info.kind == KILN_KIND_MERGE && info.config == NULL && info.smem_bytes == 0);
+  CHECK(info.merge_config != NULL && memcmp(info.merge_config, &config, sizeof(config)) == 0);
+  fake.set_params_bytes(sizeof(params));
+  CHECK_OK(kiln_merge_retain(kernel));
+  kiln_merge_release(kernel);
+  CHECK_OK(kiln_merge_launch(kernel, NULL, &args));
+  last_launch("kiln_merge", &params, sizeof(params));
+  CHECK(params.count == 2 && params.len == 4 && params.heads == 8 && params.rows == 3 * 4 * 8);
+  CHECK(params.states[1].o == args.states[1].out.data && params.states[1].lse == args.states[1].lse.data);
+  CHECK(same_strides(params.states[1].o_strides, args.states[1].out.strides));
+  CHECK(same_strides(params.states[0].lse_strides, args.states[0].lse.strides));
+  CHECK(params.o == args.out.data && params.lse == args.lse.data && same_strides(params.lse_strides, args.lse.strides));
+  CHECK(fabs(params.lse_unit - log(2)) < 1e-6 && fabs(params.lse_to_log2 * log(2) - 1) < 1e-6);
+
+  args.lse_base2 = 1;
+  args.num_states = 16;
+  CHECK_REFUSED(kiln_merge_launch(kernel, NULL, &args), "states[2].out is null");
+  args.num_states = 17;
+  CHECK_REFUSED(kiln_merge_launch(kernel, NULL, &args), "num_states is 17: it must be from 1 to 16");
+  args.num_states = INT32_MIN;
+  CHECK_REFUSED(kiln_merge_launch(kernel, NULL, &args), "num_states is -2147483648");
+  args.num_states = 1;
+  CHECK_OK(kiln_runtime_launch_merge(runtime, &config, NULL, &args));
+  last_launch("kiln_merge", &params, sizeof(params));
+  CHECK(params.count == 1 && params.states[1].o == NULL && params.lse_unit == 1.0F);
+  args.lse_base2 = 2;
+  CHECK_REFUSED(kiln_merge_launch(kernel, NULL, &args), "lse_base2 is 2");
+  args.lse_base2 = 0;
+  config.out_dtype = 3;
+  CHECK_REFUSED(kiln_runtime_launch_merge(runtime, &config, NULL, &args), "out_dtype is 3: it must be 0 (KILN_F16)");
+  fake.set_params_bytes(0);
+  kiln_merge_release(kernel);
+}
+
 static void tells_what_a_kernel_is(kiln_runtime* runtime) {
   kiln_attention_config config = kiln_attention_config_init();
   kiln_kernel_info info = kiln_kernel_info_init();
@@ -184,7 +250,7 @@ static void tells_what_a_kernel_is(kiln_runtime* runtime) {
   CHECK(info.kind == KILN_KIND_DECODE && info.origin == KILN_ORIGIN_COMPILED);
   CHECK(strcmp(info.target, "sm_90") == 0 && strlen(info.kernel_id) == 64);
   CHECK(info.registers == 96 && info.spill_bytes == 0 && info.smem_bytes > 0 && info.compile_ms > 0);
-  CHECK(memcmp(info.config, &config, sizeof(config)) == 0);
+  CHECK(memcmp(info.config, &config, sizeof(config)) == 0 && info.merge_config == NULL);
   CHECK_OK(kiln_attention_config_text(info.config, text, sizeof(text)));
   CHECK(strcmp(text, "f16 d128/64 top-left") == 0);
   CHECK_REFUSED(kiln_attention_config_text(&config, text, 20), "text_bytes is 20: it must be at least 21");
@@ -251,8 +317,8 @@ static void prepares_and_counts(void) {
   CHECK_OK(kiln_runtime_prepare(runtime, requests, 4, NULL, NULL));
   CHECK_OK(kiln_runtime_stats(runtime, &stats));
   CHECK(stats.compiles == 0 && stats.disk_hits == 3 && stats.load_ms > 0);
-  requests[1].kind = 2;
-  CHECK_REFUSED(kiln_runtime_prepare(runtime, requests, 4, NULL, NULL), "requests[1]: kind is 2");
+  requests[1].kind = 3;
+  CHECK_REFUSED(kiln_runtime_prepare(runtime, requests, 4, NULL, NULL), "requests[1]: kind is 3");
   kiln_runtime_destroy(runtime);
   kiln_options_destroy(options);
 }
@@ -266,6 +332,7 @@ void test_kernels(void) {
   forward_launches_what_the_arguments_say(runtime);
   every_feature_reaches_the_kernel(runtime);
   decode_launches_what_the_arguments_say(runtime);
+  merge_launches_what_the_arguments_say(runtime);
   tells_what_a_kernel_is(runtime);
   kiln_runtime_destroy(runtime);
   unsetenv("KILN_CUDA_PATH");

@@ -130,11 +130,43 @@ static const Member members[] = {
     MEMBER(kiln_decode_args, reserved, 372),
     END(kiln_decode_args, 376),
 
+    MEMBER(kiln_merge_config, struct_size, 0),
+    MEMBER(kiln_merge_config, dtype, 8),
+    MEMBER(kiln_merge_config, out_dtype, 12),
+    MEMBER(kiln_merge_config, head_dim_v, 16),
+    MEMBER(kiln_merge_config, reserved, 20),
+    END(kiln_merge_config, 24),
+
+    MEMBER(kiln_lse_input, data, 0),
+    MEMBER(kiln_lse_input, strides, 8),
+    END(kiln_lse_input, 32),
+
+    MEMBER(kiln_lse_output, data, 0),
+    MEMBER(kiln_lse_output, strides, 8),
+    END(kiln_lse_output, 32),
+
+    MEMBER(kiln_partial_state, out, 0),
+    MEMBER(kiln_partial_state, lse, 32),
+    END(kiln_partial_state, 64),
+
+    MEMBER(kiln_merge_args, struct_size, 0),
+    MEMBER(kiln_merge_args, states, 8),
+    MEMBER(kiln_merge_args, out, 1032),
+    MEMBER(kiln_merge_args, num_states, 1064),
+    MEMBER(kiln_merge_args, batch, 1068),
+    MEMBER(kiln_merge_args, len, 1072),
+    MEMBER(kiln_merge_args, heads, 1076),
+    MEMBER(kiln_merge_args, lse, 1080),
+    MEMBER(kiln_merge_args, lse_base2, 1112),
+    MEMBER(kiln_merge_args, reserved, 1116),
+    END(kiln_merge_args, 1120),
+
     MEMBER(kiln_kernel_request, struct_size, 0),
     MEMBER(kiln_kernel_request, kind, 8),
     MEMBER(kiln_kernel_request, reserved, 12),
     MEMBER(kiln_kernel_request, config, 16),
-    END(kiln_kernel_request, 24),
+    MEMBER(kiln_kernel_request, merge_config, 24),
+    END(kiln_kernel_request, 32),
 
     MEMBER(kiln_progress, struct_size, 0),
     MEMBER(kiln_progress, done, 8),
@@ -163,7 +195,8 @@ static const Member members[] = {
     MEMBER(kiln_kernel_info, smem_bytes, 48),
     MEMBER(kiln_kernel_info, reserved, 52),
     MEMBER(kiln_kernel_info, compile_ms, 56),
-    END(kiln_kernel_info, 64),
+    MEMBER(kiln_kernel_info, merge_config, 64),
+    END(kiln_kernel_info, 72),
 };
 
 static void check_member(const Member* member, size_t end_of_last) {
@@ -195,7 +228,8 @@ void test_layout(void) {
   CHECK(KILN_F16 == 0 && KILN_BF16 == 1 && KILN_F32 == 2 && KILN_BOTTOM_RIGHT == 0 && KILN_TOP_LEFT == 1);
   CHECK(KILN_WINDOW_NONE == 0 && KILN_WINDOW_SLIDING == 1 && KILN_WINDOW_FIXED == 2);
   CHECK(KILN_BIAS_NONE == 0 && KILN_BIAS_ADDITIVE == 1 && KILN_BIAS_MASK == 2);
-  CHECK(KILN_KIND_FORWARD == 0 && KILN_KIND_DECODE == 1);
+  CHECK(KILN_KIND_FORWARD == 0 && KILN_KIND_DECODE == 1 && KILN_KIND_MERGE == 2);
+  CHECK(KILN_MOST_MERGED_STATES == 16);
   CHECK(KILN_LOG_TRACE == 0 && KILN_LOG_DEBUG == 1 && KILN_LOG_INFO == 2 && KILN_LOG_WARNING == 3);
   CHECK(KILN_LOG_ERROR == 4 && KILN_LOG_OFF == 5 && KILN_CONFIG_TEXT_BYTES == 192);
   CHECK(KILN_ORIGIN_PRECOMPILED == 0 && KILN_ORIGIN_DISK == 1 && KILN_ORIGIN_COMPILED == 2);

@@ -133,3 +133,19 @@ kiln_decode_args machine_decode_args(void) {
   args.heads_kv = 2;
   return args;
 }
+
+kiln_merge_args machine_merge_args(void) {
+  kiln_merge_args args = kiln_merge_args_init();
+  int i = 0;
+  args.num_states = 2;
+  args.batch = 3;
+  args.len = 4;
+  args.heads = 8;
+  for (i = 0; i < args.num_states; ++i) {
+    args.states[i].out = input(0x10000 + 0x1000 * (uintptr_t)i, 4, 8);
+    args.states[i].lse.data = machine_address(0x20004 + 0x1000 * (uintptr_t)i);
+    args.states[i].lse.strides = kiln_strides_bhsd(4, 8, 1);
+  }
+  args.out = output(0x40000, 4, 8);
+  return args;
+}

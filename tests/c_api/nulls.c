@@ -106,6 +106,30 @@ static void of_decode_kernels(const kiln_runtime* runtime) {
   kiln_decode_release(NULL);
 }
 
+static void of_merge_kernels(const kiln_runtime* runtime) {
+  const kiln_merge_config config = kiln_merge_config_init();
+  const kiln_merge_args args = machine_merge_args();
+  kiln_kernel_request request = kiln_kernel_request_init();
+  kiln_kernel_info info = kiln_kernel_info_init();
+  kiln_merge_kernel* kernel = NULL;
+  CHECK_REFUSED(kiln_merge_get(NULL, &config, &kernel), "runtime is null");
+  CHECK_REFUSED(kiln_merge_get(runtime, NULL, &kernel), "config is null");
+  CHECK_REFUSED(kiln_merge_get(runtime, &config, NULL), "kernel is null");
+  CHECK_OK(kiln_merge_get(runtime, &config, &kernel));
+  CHECK_REFUSED(kiln_merge_launch(NULL, NULL, &args), "kernel is null");
+  CHECK_REFUSED(kiln_merge_launch(kernel, NULL, NULL), "args is null");
+  CHECK_REFUSED(kiln_merge_info(NULL, &info), "kernel is null");
+  CHECK_REFUSED(kiln_merge_info(kernel, NULL), "info is null");
+  CHECK_REFUSED(kiln_merge_retain(NULL), "kernel is null");
+  CHECK_REFUSED(kiln_runtime_launch_merge(NULL, &config, NULL, &args), "runtime is null");
+  CHECK_REFUSED(kiln_runtime_launch_merge(runtime, NULL, NULL, &args), "config is null");
+  CHECK_REFUSED(kiln_runtime_launch_merge(runtime, &config, NULL, NULL), "args is null");
+  request.kind = KILN_KIND_MERGE;
+  CHECK_REFUSED(kiln_runtime_prepare(runtime, &request, 1, NULL, NULL), "requests[0]: merge_config is null");
+  kiln_merge_release(kernel);
+  kiln_merge_release(NULL);
+}
+
 /* Device pointers are the C++ side's to check; here only that each reaches it under its own name. */
 static void of_device_memory(const kiln_runtime* runtime) {
   const kiln_attention_config config = kiln_attention_config_init();
@@ -136,6 +160,7 @@ void test_nulls(void) {
   of_preparations(runtime);
   of_forward_kernels(runtime);
   of_decode_kernels(runtime);
+  of_merge_kernels(runtime);
   of_device_memory(runtime);
   CHECK(fake.launch_count() == 0);
   kiln_runtime_destroy(runtime);

@@ -22,6 +22,7 @@ static void a_shorter_struct_gets_defaults(const kiln_runtime* runtime) {
   kiln_attention_config config = kiln_attention_config_init();
   kiln_forward_args args = machine_forward_args();
   kiln_decode_args decode = machine_decode_args();
+  kiln_kernel_request request = kiln_kernel_request_init();
   char text[KILN_CONFIG_TEXT_BYTES];
   int32_t ints[2];
   FakeLaunch launch;
@@ -33,6 +34,13 @@ static void a_shorter_struct_gets_defaults(const kiln_runtime* runtime) {
   CHECK(strcmp(text, "bf16 d128") == 0);
 
   fake.set_params_bytes(312); /* of the struct in kernels.c */
+  request.struct_size = offsetof(kiln_kernel_request, merge_config);
+  request.config = &config;
+  request.merge_config = machine_address(3);
+  CHECK_OK(kiln_runtime_prepare(runtime, &request, 1, NULL, NULL));
+  request.kind = KILN_KIND_MERGE;
+  CHECK_REFUSED(kiln_runtime_prepare(runtime, &request, 1, NULL, NULL), "requests[0]: merge_config is null");
+
   args.struct_size = offsetof(kiln_forward_args, lse);
   args.lse = machine_address(3);
   args.has_scale = args.window_left = args.window_right = 77;
@@ -110,7 +118,7 @@ static void requests_lie_their_size_apart(const kiln_runtime* runtime) {
   CHECK(after.compiles == before.compiles + 2);
   requests[1].known.struct_size = sizeof(kiln_kernel_request);
   CHECK_REFUSED(kiln_runtime_prepare(runtime, &requests[0].known, 2, NULL, NULL),
-                "requests[1].struct_size is 24: it must be 32");
+                "requests[1].struct_size is 32: it must be 40");
   requests[1].known.struct_size = sizeof(requests[1]);
   requests[1].known.reserved = 4;
   CHECK_REFUSED(kiln_runtime_prepare(runtime, &requests[0].known, 2, NULL, NULL), "requests[1]: reserved is 4");

@@ -78,6 +78,21 @@ TEST_F(Tool, WithoutJitNvrtcIsNotMissed) {
   EXPECT_EQ(run({"doctor"}).exit_code, 0);
 }
 
+TEST_F(Tool, RenderAndCompileKnowMerges) {
+  const ToolResult rendered = run({"render", "--kind", "merge", "--dtype", "f32", "--out-dtype", "bf16"});
+  EXPECT_EQ(rendered.exit_code, 0) << rendered.err;
+  EXPECT_THAT(rendered.out, HasSubstr("kOutDType = device::DType::bf16"));
+  EXPECT_THAT(rendered.out, HasSubstr("kiln_merge("));
+  EXPECT_THAT(rendered.out, Not(HasSubstr("kCausal")));
+  const ToolResult compiled = run({"compile", "--kind", "merge", "--head-dim", "64,128"});
+  EXPECT_EQ(compiled.exit_code, 0) << compiled.err;
+  EXPECT_THAT(compiled.out, HasSubstr("merge_bf16_d64_"));
+  EXPECT_EQ(compiles(), 2);
+  const ToolResult tuned = run({"tune", "--kind", "merge"});
+  EXPECT_EQ(tuned.exit_code, 2) << tuned.err;
+  EXPECT_THAT(tuned.err, HasSubstr("a merge has one tiling"));
+}
+
 TEST_F(Tool, RenderShowsOneFileThatIncludesNothing) {
   const ToolResult result = run({"render", "--arch", "80", "--dtype", "f16", "--head-dim", "64", "--causal"});
   EXPECT_EQ(result.exit_code, 0) << result.err;

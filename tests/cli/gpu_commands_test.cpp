@@ -5,6 +5,7 @@
 #include "plan/tuned_table.hpp"
 #include "tool.hpp"
 #include "tune/attending_gpu.hpp"
+#include "tune/merging_gpu.hpp"
 
 #include <gmock/gmock.h>
 
@@ -59,6 +60,39 @@ TEST_P(Run, TheSecondTimeNothingIsCompiledForTheCheck) {
 
 INSTANTIATE_TEST_SUITE_P(Kinds, Run, testing::Values("forward", "decode"),
                          [](const auto& test) { return std::string(test.param); });
+
+TEST_F(Tool, AMergeOfWrongNumbersExitsWithOne) {
+  const std::vector<std::string> arguments = {"run",  "--kind",  "merge", "--dtype",  "f32", "--out-dtype",
+                                              "bf16", "--batch", "3",     "--states", "5",   "--json"};
+  const ToolResult result = run(arguments);
+  EXPECT_EQ(result.exit_code, 1) << result.err;
+  const base::Json json = result.json();
+  EXPECT_FALSE(json.at("check").at("passed").as_bool());
+  EXPECT_GT(json.at("time").at("microseconds").as_double(), 0);
+  EXPECT_EQ(json.at("time").at("unit").as_string(), "GB/s");
+  EXPECT_EQ(json.at("kind").as_string(), "merge");
+  EXPECT_EQ(json.at("out_dtype").as_string(), "bf16");
+  EXPECT_EQ(json.at("states").as_int(0, 99), 5);
+  EXPECT_EQ(json.at("batch").as_int(0, 99), 3);
+  const ToolResult refused = run({"run", "--kind", "merge", "--states", "17"});
+  EXPECT_EQ(refused.exit_code, 2);
+  EXPECT_THAT(refused.err, HasSubstr("states is 17: it must be between 1 and 16"));
+}
+
+TEST_F(Tool, BenchMeasuresMergesBesideDecode) {
+  const ToolResult result =
+      run({"bench", "--kind", "decode,merge", "--head-dim", "64", "--lengths", "1k", "--batch", "1,4", "--heads", "8/2",
+           "--states", "3", "--out-dtype", "f32", "--samples", "2", "--json"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  const auto rows = result.json().at("rows").as_array();
+  ASSERT_EQ(rows.size(), 4U);
+  const base::Json& merge = rows.back();
+  EXPECT_EQ(merge.at("kind").as_string(), "merge");
+  EXPECT_EQ(merge.at("states").as_int(0, 99), 3);
+  EXPECT_EQ(merge.at("heads").as_int(0, 99), 8);
+  const double bytes = 4 * 8 * (3 * (64 * 2 + 4) + 64 * 4 + 4);
+  EXPECT_NEAR(merge.at("gbps").as_double() * merge.at("microseconds").as_double() * 1e3, bytes, 1);
+}
 
 TEST_F(Tool, RunTakesATile) {
   const ToolResult result = run({"run", "--tile", "64x32,4,2,1", "--len-q", "32", "--rows", "0", "--json"});
@@ -214,6 +248,22 @@ INSTANTIATE_TEST_SUITE_P(
                   shape.page_size = 1;
                 })}),
     [](const auto& test) { return test.param.name; });
+
+TEST_F(InProcess, RightMergesPass) {
+  for (const char* dtype : {"f16", "bf16", "f32"}) {
+    cli::RunArguments arguments;
+    arguments.kernel = {.kind = "merge", .dtype = dtype, .head_dim = "64", .out_dtype = "bf16"};
+    arguments.shape = {.batch = 3, .len_q = "9", .heads = "4/2", .states = 7};
+    arguments.samples = 0;
+    const MergingGpu gpu(cli::parse_request(arguments.kernel).merge);
+    testing::internal::CaptureStdout();
+    const cli::ExitCode code = cli::run(common(), arguments);
+    const std::string out = testing::internal::GetCapturedStdout();
+    EXPECT_EQ(code, cli::ExitCode::ok) << out;
+    EXPECT_THAT(out, HasSubstr("7 states, 3×9×4 rows"));
+    EXPECT_THAT(out, HasSubstr("check   right"));
+  }
+}
 
 TEST_F(InProcess, TuneExtendsTheTable) {
   const KernelRequest request{KernelKind::forward, {.head_dim_qk = 64, .head_dim_v = 64}};

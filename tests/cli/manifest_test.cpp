@@ -26,6 +26,18 @@ TEST(Manifest, ListsStandForEveryCombination) {
   EXPECT_EQ(items.back(), (ManifestItem{{KernelKind::decode, AttentionConfig{}}, 90}));
 }
 
+TEST(Manifest, AMergeIsAKindOfItsOwn) {
+  const auto items = parse_manifest(R"({
+    "architectures": "all",
+    "kernels": [{"kind": "merge", "dtype": ["f16", "bf16"], "out_dtype": "f16", "head_dim": 64}]})",
+                                    "m.json");
+  EXPECT_EQ(items.size(), 2 * plan::known_capabilities().size() - 1) << "7.5 has no bf16";
+  EXPECT_EQ(
+      items.front(),
+      (ManifestItem{
+          {.kind = KernelKind::merge, .merge = {.dtype = DType::f16, .out_dtype = DType::f16, .head_dim_v = 64}}, 75}));
+}
+
 TEST(Manifest, AllMeansEveryArchitecture) {
   const auto items = parse_manifest(R"({"architectures": "all", "kernels": [{}]})", "m.json");
   EXPECT_EQ(items.size(), plan::known_capabilities().size() - 1) << "7.5 has no bf16";

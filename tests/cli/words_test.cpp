@@ -8,6 +8,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 
 namespace kiln::cli {
@@ -145,6 +146,24 @@ TEST(KernelWords, ToolOptionsNameTheSameRequest) {
             (std::vector{KernelRequest{KernelKind::forward, config}}));
 }
 
+TEST(KernelWords, AMergeHasTypesAndADim) {
+  const KernelRequest request{.kind = KernelKind::merge,
+                              .merge = {.dtype = DType::f32, .out_dtype = DType::bf16, .head_dim_v = 64}};
+  EXPECT_EQ(parse_request({.kind = "merge", .dtype = "f32", .head_dim = "64", .out_dtype = "bf16"}), request);
+  EXPECT_EQ(plan::tool_options(request), "--kind merge --dtype f32 --head-dim 64 --out-dtype bf16");
+  EXPECT_EQ(parse_request({.kind = "merge", .dtype = "f16", .head_dim = "192/128"}).merge,
+            (MergeConfig{.dtype = DType::f16, .out_dtype = DType::f16, .head_dim_v = 128}));
+  const auto mixed = parse_requests({.kind = "decode,merge", .causal = true, .decode_rows = "16,64"});
+  ASSERT_EQ(mixed.size(), 3U);
+  EXPECT_EQ(mixed.back(), (KernelRequest{.kind = KernelKind::merge}));
+}
+
+TEST(Shipped, MergesHaveNoRowOfATunedTable) {
+  const auto is_merge = [](const KernelRequest& request) { return request.kind == KernelKind::merge; };
+  EXPECT_EQ(std::ranges::count_if(shipped_requests(), is_merge), 12);
+  EXPECT_EQ(std::ranges::count_if(one_of_each_row(shipped_requests()), is_merge), 0);
+}
+
 TEST(Shipped, EachKernelOnce) {
   std::set<KernelRequest> kernels;
   for (const KernelRequest& request : shipped_requests()) {
@@ -168,7 +187,10 @@ INSTANTIATE_TEST_SUITE_P(
     Options, BadWords,
     testing::Values(
         BadWord{"kind", [] { parse_requests({.kind = "backward"}); },
-                "--kind: \"backward\" is not one of forward, decode"},
+                "--kind: \"backward\" is not one of forward, decode, merge"},
+        BadWord{"merge_mask", [] { parse_requests({.kind = "merge", .causal = true}); }, "a merge has no mask"},
+        BadWord{"merge_with", [] { parse_requests({.kind = "merge", .with = "softcap"}); }, "a merge has no mask"},
+        BadWord{"merge_out", [] { parse_requests({.kind = "merge", .out_dtype = "f8"}); }, "--out-dtype: \"f8\""},
         BadWord{"dtype", [] { parse_requests({.dtype = "fp8"}); }, "--dtype: \"fp8\""},
         BadWord{"with", [] { parse_requests({.with = "softcap,sink"}); },
                 "--with: \"sink\" is not one of additive, mask, causal, softcap"},

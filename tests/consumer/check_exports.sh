@@ -23,7 +23,7 @@ fi
 modules='base|plan|codegen|jit|cache|cuda|api|c_api|tune|cli|embedded|detail'
 public='^(kiln_[a-z0-9_]+$|kiln::|(typeinfo|typeinfo name|vtable) for kiln::Error$)'
 foreign=$(grep -vE "$public" <<<"$exported" || true)
-internal=$(grep -E "kiln::($modules)::" <<<"$exported" | grep -vE "^kiln::((Forward|Decode)Kernel|Preparation)::" || true)
+internal=$(grep -E "kiln::($modules)::" <<<"$exported" | grep -vE "^kiln::((Forward|Decode|Merge)Kernel|Preparation)::" || true)
 if [[ -n $foreign$internal ]]; then
   printf 'exported, but not public:\n%s\n%s\n' "$foreign" "$internal"
   failed=1

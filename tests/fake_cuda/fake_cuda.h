@@ -15,7 +15,7 @@
 extern "C" {
 #endif
 
-enum { kFakeNameBytes = 64, kFakeHeadBytes = 16, kFakeParamsBytes = 512, kFakeLaunchesKept = 4096 };
+enum { kFakeNameBytes = 64, kFakeHeadBytes = 16, kFakeParamsBytes = 1280, kFakeLaunchesKept = 4096 };
 
 /// One kernel launch, decoded.
 typedef struct FakeLaunch {

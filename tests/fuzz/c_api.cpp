@@ -40,8 +40,10 @@ struct Machine {
                   "there is a runtime");
     kiln_options_destroy(options);
     const kiln_attention_config config = kiln_attention_config_init();
+    const kiln_merge_config merge_config = kiln_merge_config_init();
     fuzz::require(kiln_forward_get(runtime, &config, &forward) == KILN_OK &&
-                      kiln_decode_get(runtime, &config, &decode) == KILN_OK,
+                      kiln_decode_get(runtime, &config, &decode) == KILN_OK &&
+                      kiln_merge_get(runtime, &merge_config, &merge) == KILN_OK,
                   "there are kernels");
   }
 
@@ -50,6 +52,7 @@ struct Machine {
   kiln_runtime* runtime = nullptr;
   kiln_forward_kernel* forward = nullptr;
   kiln_decode_kernel* decode = nullptr;
+  kiln_merge_kernel* merge = nullptr;
 };
 
 /// A struct made of input bytes, which begin with its struct_size, in memory of just that size: a sanitizer sees who
@@ -97,15 +100,25 @@ void config(const Machine& machine, const Given<kiln_attention_config>& given) {
   kiln_decode_release(decode);
 }
 
+void merge_config(const Machine& machine, const Given<kiln_merge_config>& given) {
+  kiln_merge_kernel* merge = nullptr;
+  const kiln_status status = kiln_merge_get(machine.runtime, given.get(), &merge);
+  check(status);
+  fuzz::require((status == KILN_OK) == (merge != nullptr), "there is a kernel or an error");
+  kiln_merge_release(merge);
+}
+
 void request(const Machine& machine, const Given<kiln_kernel_request>& given) {
   const kiln_attention_config config = kiln_attention_config_init();
-  // The one pointer that the host follows.
-  if (given.bytes() >= sizeof(kiln_kernel_request)) {
-    kiln_kernel_request with_config;
-    std::memcpy(&with_config, given.get(), sizeof(with_config));
-    with_config.config = &config;
-    std::memcpy(static_cast<void*>(given.get()), &with_config, sizeof(with_config));
-  }
+  const kiln_merge_config merge = kiln_merge_config_init();
+  // The pointers that the host follows.
+  const auto put = [&](std::size_t offset, const auto* pointer) {
+    if (given.bytes() < offset + sizeof(pointer)) return;
+    std::memcpy(reinterpret_cast<std::uint8_t*>(given.get()) + offset, static_cast<const void*>(&pointer),
+                sizeof(pointer));
+  };
+  put(offsetof(kiln_kernel_request, config), &config);
+  put(offsetof(kiln_kernel_request, merge_config), &merge);
   check(kiln_runtime_prepare(machine.runtime, given.get(), 1, nullptr, nullptr));
 }
 
@@ -124,6 +137,12 @@ std::vector<std::string> fuzz::seeds() {
   decode.q = decode.k_cache = decode.v_cache = forward.q;
   decode.out = forward.out;
   decode.batch = decode.max_len_k = decode.heads_q = decode.heads_kv = decode.num_splits = 1;
+  auto merge = kiln_merge_args_init();
+  merge.states[0] = merge.states[1] = {forward.q, {static_cast<const float*>(memory), kiln_strides_bhsd(16, 1, 1)}};
+  merge.out = forward.out;
+  merge.num_states = 2;
+  merge.batch = merge.heads = 1;
+  merge.len = 16;
   using namespace std::string_literals;
   return {"\0device\0001"s,
           "\0{\"jit\": false}\0engine.json"s,
@@ -132,7 +151,9 @@ std::vector<std::string> fuzz::seeds() {
           seed(3, decode),
           seed(4, kiln_kernel_request_init()),
           seed(5, kiln_stats_init()),
-          seed(6, kiln_kernel_info_init())};
+          seed(6, kiln_kernel_info_init()),
+          seed(7, kiln_merge_config_init()),
+          seed(8, merge)};
 }
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -164,6 +185,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       break;
     case 6:
       check(kiln_forward_info(machine.forward, Given<kiln_kernel_info>(rest).get()));
+      break;
+    case 7:
+      merge_config(machine, Given<kiln_merge_config>(rest));
+      break;
+    case 8:
+      check(kiln_merge_launch(machine.merge, nullptr, Given<kiln_merge_args>(rest).get()));
       break;
     default:
       break;

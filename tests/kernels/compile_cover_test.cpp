@@ -64,7 +64,7 @@ class CompileCover : public testing::TestWithParam<int> {
 
   static void expect_healthy(const KernelRequest& request) {
     const int capability = GetParam();
-    if (!plan::has_type(capability, request.config.dtype)) return;
+    if (!plan::has_types(capability, request)) return;
     const auto config = plan::plan(request, plan::reference_device(capability), plan::builtin_tuned_table(capability));
     std::string log;
     const auto entry = builder_->compile(config, &log);
@@ -94,6 +94,17 @@ TEST_P(CompileCover, OtherHeadDimsAndTypesDoNotSpillEither) {
     expect_healthy({KernelKind::forward, attention});
     if (plain(attention)) expect_healthy({KernelKind::decode, attention});
   }
+}
+
+TEST_P(CompileCover, MergesDoNotSpillEither) {
+  if (!builder_->compiler_file()) GTEST_SKIP() << "NVRTC was not found";
+  constexpr std::array kMerges = {
+      MergeConfig{.dtype = DType::bf16, .out_dtype = DType::f32, .head_dim_v = 8},
+      MergeConfig{.dtype = DType::f32, .out_dtype = DType::bf16, .head_dim_v = 128},
+      MergeConfig{.dtype = DType::f16, .out_dtype = DType::f16, .head_dim_v = 72},
+      MergeConfig{.dtype = DType::f32, .out_dtype = DType::f32, .head_dim_v = 256},
+  };
+  for (const auto& merge : kMerges) expect_healthy({.kind = KernelKind::merge, .merge = merge});
 }
 
 INSTANTIATE_TEST_SUITE_P(Capabilities, CompileCover,

@@ -54,7 +54,7 @@ TEST_P(ShippedKernels, AreAsTheTableSays) {
   const auto requests = cli::shipped_requests();
   for (auto i = static_cast<std::size_t>(std::ranges::find(known, capability) - known.begin()); i < requests.size();
        i += kOneOf) {
-    if (!plan::has_type(capability, requests[i].config.dtype)) continue;
+    if (!plan::has_types(capability, requests[i])) continue;
     const auto config =
         plan::plan(requests[i], plan::reference_device(capability), plan::builtin_tuned_table(capability));
     const auto entry = builder.compile(config);
@@ -70,7 +70,7 @@ TEST_P(ShippedKernels, AreAsTheTableSays) {
 
 TEST_P(ShippedKernels, AreAllInTheTable) {
   for (const KernelRequest& request : cli::shipped_requests()) {
-    if (!plan::has_type(GetParam(), request.config.dtype)) continue;
+    if (!plan::has_types(GetParam(), request)) continue;
     const auto config = plan::plan(request, plan::reference_device(GetParam()), plan::builtin_tuned_table(GetParam()));
     EXPECT_TRUE(table.rows.contains(plan::name_of(config))) << plan::name_of(config);
   }

@@ -75,6 +75,11 @@ inline u32 ld_shared_b32(u32 address) {
   return *reinterpret_cast<const volatile u32*>(emulator::shared_pointer(address));
 }
 
+inline void st_global_v4(void* address, const u32 (&x)[4]) {
+  if (reinterpret_cast<std::uintptr_t>(address) % 16 != 0) throw std::runtime_error("misaligned words");
+  for (int i = 0; i < 4; ++i) static_cast<u32*>(address)[i] = x[i];
+}
+
 /// Each lane reads one row of the four 8×8 matrices, lanes 8m … 8m + 7 those of matrix m, and gets two
 /// elements of each.
 template <bool kTranspose>

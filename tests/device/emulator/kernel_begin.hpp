@@ -22,6 +22,7 @@ using namespace config_defaults;
 }
 #define kiln_forward EMULATED_JOIN(EMULATED, _entry)
 #define kiln_decode EMULATED_JOIN(EMULATED, _entry)
+#define kiln_merge EMULATED_JOIN(EMULATED, _entry)
 #define EMULATED_JOIN(a, b) EMULATED_JOIN_NOW(a, b)
 #define EMULATED_JOIN_NOW(a, b) a##b
 #include "device/emulator/instructions.hpp"

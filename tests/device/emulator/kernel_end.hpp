@@ -3,7 +3,7 @@ namespace emulator {
 extern const KernelFacts EMULATED;
 const KernelFacts EMULATED = {
     static_cast<Number>(::EMULATED::config::kDType),
-    ::EMULATED::config::kOutputF32 ? Number::f32 : static_cast<Number>(::EMULATED::config::kDType),
+    EMULATED_OUTPUT,
     ::EMULATED::config::kAllowTf32,
     ::EMULATED::config::kCausal,
     ::EMULATED::config::kAlignTopLeft,

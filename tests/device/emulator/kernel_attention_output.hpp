@@ -1,0 +1,1 @@
+#define EMULATED_OUTPUT (::EMULATED::config::kOutputF32 ? Number::f32 : static_cast<Number>(::EMULATED::config::kDType))

@@ -1,0 +1,4 @@
+#include "attention/merge.cu"
+#define EMULATED_PARAMS MergeParams
+#define EMULATED_OUTPUT static_cast<Number>(::EMULATED::config::kOutDType)
+#include "device/emulator/kernel_end.hpp"
