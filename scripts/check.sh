@@ -41,14 +41,14 @@ check_lint() {
       grep -E '^(src|tests|bench)/.*\.cpp$' | sed "s|^|^$root/|; s|\$|\$|")
   fi
   if ((${#files[@]} > 0)); then
-    step clang-tidy .venv/bin/run-clang-tidy.py -clang-tidy-binary .venv/bin/clang-tidy -quiet -j "$jobs" -p "$build" \
+    scripts/lint_commands.py "$build" build/lint
+    step clang-tidy .venv/bin/run-clang-tidy.py -clang-tidy-binary .venv/bin/clang-tidy -quiet -j "$jobs" -p build/lint \
       -warnings-as-errors='*' "${files[@]}"
   fi
 }
 
 # sanitized PRESET LABELS TARGET...: builds targets in build/PRESET and runs the tests with these labels, less the cover
-# that only makes NVRTC compile once more what the other tests have compiled, and less the suite's finding of planted
-# mistakes, which says nothing of memory or threads.
+# that only makes NVRTC compile once more what the other tests have compiled.
 sanitized() {
   local preset=$1 labels=$2
   local -a fixed_addresses=()
@@ -60,8 +60,10 @@ sanitized() {
   step "$preset-configure" configure "build/$preset" --preset "$preset" -DKILN_BUILD_BENCH=OFF
   step "$preset-build" cmake --build "build/$preset" -j "$jobs" --target "$@"
   step "$preset-tests" "${fixed_addresses[@]}" ctest --test-dir "build/$preset" -j "$jobs" --output-on-failure \
-    --no-tests=error -L "$labels" -LE '^(gpu|kernels)$' -E '^Mistakes/'
+    --no-tests=error -L "$labels" -LE '^(gpu|kernels)$'
   grep 'tests passed' "$step_logs/$preset-tests.log"
+  awk '/^\[==========\] [0-9]+ tests? from .* ran/ { cases += $2 } END { print cases " cases of GoogleTest" }' \
+    "build/$preset/Testing/Temporary/LastTest.log"
 }
 
 check_asan() {

@@ -15,7 +15,7 @@ fi
 if compgen -G "$root/.venv/lib/python3*/site-packages/nvidia" >/dev/null; then
   export VIRTUAL_ENV=$root/.venv PATH=$root/.venv/bin:$PATH
 fi
-if command -v ccache >/dev/null; then
+if [[ -z ${CCACHE_DISABLE:-} ]] && command -v ccache >/dev/null; then
   export CMAKE_C_COMPILER_LAUNCHER=ccache CMAKE_CXX_COMPILER_LAUNCHER=ccache
   export CCACHE_SLOPPINESS=pch_defines,time_macros  # else it keeps nothing that has precompiled headers
 fi
