@@ -124,8 +124,8 @@ void meet(Meeting& meeting) {
   while (meeting.round == round) give_way();
 }
 
-/// Returns to the scheduler by uc_link: AddressSanitizer keeps the frames of what never returns, until it has no room left
-/// and looks through all of them at every call.
+/// Returns to the scheduler by uc_link: AddressSanitizer keeps the frames of what never returns, until it has no room
+/// left and looks through all of them at every call.
 void fiber_main() {
   try {
     (*body)();
