@@ -168,7 +168,7 @@ TEST_F(SharedPrefixTest, PagesAndTheLengthOnTheDeviceReachTheKernels) {
   decode.launch(nullptr, args, prefix);
   const auto shared = fake.params<device::DecodeParams>(0);
   EXPECT_EQ(shared.page_table, prefix.page_table);
-  EXPECT_EQ(shared.page_size, 16);
+  EXPECT_EQ(shared.page.keys, 16U);
   EXPECT_EQ(shared.seqused_k, prefix.length);
   EXPECT_EQ(fake.params<device::DecodeParams>(1).page_table, args.pages.table);
 }
