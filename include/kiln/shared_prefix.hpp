@@ -27,8 +27,8 @@ struct SharedPrefix {
 class KILN_API SharedPrefixDecode {
  public:
   /// `args` is of each sequence's own keys, the new tokens' included, as if there were no prefix: lengths, pages and
-  /// all else count from the first key behind it. Queries lie one behind the other, packed or so that q.strides.batch =
-  /// len_q · q.strides.row. seqused_q is refused: pack them with cu_seqlens_q.
+  /// all else count from the first key behind it. Queries lie one behind the other: packed, total_q just the last entry
+  /// of cu_seqlens_q, or so that q.strides.batch = len_q · q.strides.row. seqused_q is refused: pack them instead.
   void launch(Stream stream, const DecodeArgs& args, const SharedPrefix& prefix) const;
   /// Exact size of the workspace that a call with these shapes needs; pointers are not looked at. As a decode call's it
   /// is zeroed once, and one for all calls on a stream may be as large as the largest.

@@ -14,6 +14,7 @@
 #include "device/merge_params.cuh"
 #include "device/ptx.cuh"
 #include "device/storage.cuh"
+#include "device/stream_order.cuh"
 
 namespace kiln::device {
 
@@ -158,6 +159,7 @@ KILN_DEVICE void write_result(const MergeParams& p, const Place& place, const Su
 extern "C" __global__ void __launch_bounds__(kiln::device::kThreads, kiln::config::kCtasPerSm)
     kiln_merge(const __grid_constant__ kiln::device::MergeParams p) {
   using namespace kiln::device;
+  follow_in_stream();
   const Place place(p, blockIdx.x, threadIdx.x);
   Sum sum{};
   if (place.exists) sum = merge_states(p, place);

@@ -170,6 +170,17 @@ TEST(Render, GivesOneSelfContainedFile) {
   }
 }
 
+// Kernels are launched while the one before them may still run: each must wait for it before it reads anything.
+TEST(Render, EveryKernelBeginsByFollowingInItsStream) {
+  for (const auto kind : {KernelKind::forward, KernelKind::decode, KernelKind::merge}) {
+    const auto source = render(plan::plan({.kind = kind}, plan::reference_device(90), {}), TemplateStore());
+    const auto entry = source.text.find(source.entry + "(");
+    const auto waits = source.text.find("follow_in_stream();", entry);
+    EXPECT_NE(waits, std::string::npos) << source.name;
+    EXPECT_LT(waits, source.text.find("threadIdx", entry)) << source.name;
+  }
+}
+
 class TemplateFolder : public testing::Test {
  protected:
   void SetUp() override {
