@@ -163,7 +163,6 @@ TEST(Render, GivesOneSelfContainedFile) {
     EXPECT_THAT(source.text, AllOf(Not(HasSubstr("#include")), Not(HasSubstr("#pragma once")),
                                    HasSubstr(config_header(config)), HasSubstr("extern \"C\" __global__")));
     EXPECT_THAT(source.text, HasSubstr(source.entry + "("));
-    EXPECT_THAT(source.text, HasSubstr("  follow_in_stream();\n")) << "it is launched before its turn";
     EXPECT_EQ(source.name, plan::name_of(config) + ".cu");
     EXPECT_EQ(source.text.find("namespace kiln::config {"), source.text.rfind("namespace kiln::config {"));
     EXPECT_EQ(source.text, render(config, TemplateStore()).text) << "equal configs give equal bytes";
