@@ -173,19 +173,19 @@ BUGS = [
     ),
     Bug(
         "last page's length ignored",
-        [replace(PLAN, "(pages - 1) * p.page_size + min(cache.last_page_len[b], p.page_size)", "pages * p.page_size")],
+        [replace(PLAN, "(pages - 1) * page_size + min(cache.last_page_len[b], page_size)", "pages * page_size")],
         f"{DECODE_COVER}*_lists*",
         DECODE_KERNEL | {"paged": True},
     ),
     Bug(
         "counter not set back",
-        [replace(DECODE, "if (last) *counter = 0;", "")],
+        [replace("device/decode_merge.cuh", "if (last) *counter = 0;", "")],
         "*DecodeEdges.*",
         DECODE_KERNEL,
     ),
     Bug(
         "merge without the maximum",
-        [replace(DECODE, "top = max(top, state[i].top);", "top = 0.0f;")],
+        [replace("device/decode_merge.cuh", "top = max(top, state[i].top);", "top = 0.0f;")],
         "*DecodeEdges.AHuge*:*DecodeFeatures.AHuge*",
         DECODE_KERNEL,
     ),
@@ -193,7 +193,7 @@ BUGS = [
         "decode's GQA by modulo",
         [
             replace(
-                DECODE,
+                "device/decode_block.cuh",
                 "return kv_head * p.group + begin + row - query(p, row) * p.group;",
                 "return kv_head + (begin + row - query(p, row) * p.group) * p.heads_kv;",
             )
@@ -211,6 +211,12 @@ BUGS = [
         "tree bit off by one",
         [replace(DECODE, "token = first_token + n * kMmaN + i;", "token = first_token + n * kMmaN + i + 1;")],
         f"{DECODE_COVER}*_tree*",
+        DECODE_KERNEL,
+    ),
+    Bug(
+        "no wait for the kernel before",
+        [replace("device/stream_order.cuh", "  ptx::griddepcontrol_wait();\n", "")],
+        "*Overlap.*",
         DECODE_KERNEL,
     ),
     Bug(
