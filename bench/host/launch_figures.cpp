@@ -15,10 +15,11 @@ namespace {
 constexpr int kBatch = 100;   // launches between two looks at the clock: the driver's queue never fills
 constexpr int kRounds = 200;  // of each way, in turn
 
-/// The same kernel by the driver's own call, with nothing around it.
+/// The same kernel by the driver's own call, in the same way, with nothing around it.
 class RawKernel {
  public:
-  RawKernel(const cuda::DriverFunctions& functions, const Setup& setup) : functions_(functions) {
+  RawKernel(const cuda::Driver& driver, const Setup& setup) : functions_(driver.functions()) {
+    const cuda::DriverFunctions& functions = functions_;
     const auto config = config_of({KernelKind::forward, {}}, setup.capability);
     entry_ = make_builder(cold_options(setup)).compile(config);
     cuda::check(functions.cuLibraryLoadData(&library_, entry_.image.data(), nullptr, nullptr, 0, nullptr, nullptr, 0),
@@ -31,6 +32,10 @@ class RawKernel {
     launch_.blockDimX = static_cast<unsigned>(config.tiling.warps * 32);
     launch_.blockDimY = launch_.blockDimZ = 1;
     launch_.sharedMemBytes = static_cast<unsigned>(config.smem_bytes);
+    overlap_.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
+    overlap_.value.programmaticStreamSerializationAllowed = 1;
+    launch_.attrs = &overlap_;
+    launch_.numAttrs = driver.overlap(true, setup.capability) == cuda::Overlap::yes ? 1 : 0;
   }
   ~RawKernel() { functions_.cuLibraryUnload(library_); }
   RawKernel(const RawKernel&) = delete;
@@ -49,6 +54,7 @@ class RawKernel {
   CUlibrary library_ = nullptr;
   CUkernel kernel_ = nullptr;
   CUlaunchConfig launch_{};
+  CUlaunchAttribute overlap_{};
 };
 
 device::ForwardParams raw_params(const ForwardArgs& args) {
@@ -139,7 +145,7 @@ Figures launch_figures(const Setup& setup) {
                          .heads_kv = 1};
   const Runtime runtime(cold_options(setup));
   const ForwardKernel handle = runtime.forward({});
-  RawKernel raw(driver->functions(), setup);
+  RawKernel raw(*driver, setup);
   CKernel from_c(setup, args);
   device::ForwardParams params = raw_params(args);
 

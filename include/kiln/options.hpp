@@ -39,7 +39,8 @@ struct KILN_API Options {
   /// Kernels compiled at once by prepare(). 0: as many as cores and free memory allow.
   int compile_jobs = 0;
   /// Kernels may be placed on the GPU while the kernel before them in the stream ends, and wait there for it
-  /// (programmatic dependent launch): less time between kernels. Compute capability 9.0 and driver 12.3 on.
+  /// (programmatic dependent launch): less time between kernels. Compute capability 9.0 and driver 12.3 on. Decode that
+  /// may read more than 512 MB is launched without: where its blocks are placed matters more.
   bool overlap_launches = true;
   /// libnvrtc and libcuda to load instead of searching for them.
   std::optional<std::filesystem::path> nvrtc_path{};

@@ -68,10 +68,19 @@ cuda::LaunchShape shape_of(const plan::KernelConfig& config, std::int64_t blocks
           .smem_bytes = static_cast<unsigned>(config.smem_bytes)};
 }
 
-/// A block's KV head and group without a division.
-cuda::LaunchShape decode_shape(const plan::KernelConfig& config, int groups, int heads_kv) {
-  constexpr unsigned kMostRows = 1U << 15;  // of a grid: it has 65,535 at most
-  auto shape = shape_of(config, heads_kv);
+/// Bytes of K and V if all sequences were as long as they may be.
+double most_read(const AttentionConfig& config, const DecodeArgs& args) {
+  return double{1} * args.batch * args.max_len_k * args.heads_kv * (config.head_dim_qk + config.head_dim_v) *
+         plan::element_bytes(config.dtype);
+}
+
+/// A block's KV head and group without a division. Blocks of a kernel that overlaps are placed as others end, so that
+/// the KV heads of a group, whose keys are neighbours, don't run side by side: what may read much does without.
+cuda::LaunchShape decode_shape(const plan::KernelConfig& config, const DecodeArgs& args, int groups) {
+  constexpr double kMostWithOverlap = 512 << 20;  // bytes
+  constexpr unsigned kMostRows = 1U << 15;        // of a grid: it has 65,535 at most
+  auto shape = shape_of(config, args.heads_kv);
+  shape.may_overlap = most_read(config.request.config, args) <= kMostWithOverlap;
   shape.grid_y = std::min(static_cast<unsigned>(groups), kMostRows);
   shape.grid_z = device::ceil_div(static_cast<unsigned>(groups), kMostRows);
   return shape;
@@ -156,9 +165,7 @@ void LoadedKernel::launch(Stream stream, const DecodeArgs& args) const {
   params.seqused_q = args.seqused_q;
   params.seqused_k = args.lengths;
   params.total_q = args.total_q;
-  const auto queue = [&] {
-    module_->launch(decode_shape(config_, split.params.groups, args.heads_kv), stream, &params);
-  };
+  const auto queue = [&] { module_->launch(decode_shape(config_, args, split.params.groups), stream, &params); };
   if (workspace_check_ == nullptr) {
     queue();
   } else {

@@ -69,6 +69,7 @@ struct LaunchShape {
   unsigned grid_z = 1;
   unsigned threads = 1;
   unsigned smem_bytes = 0;
+  bool may_overlap = true;  ///< if the module's kernels do
 };
 
 /// One loaded cubin and its entry. Launches in any context of its device.

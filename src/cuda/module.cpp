@@ -93,7 +93,7 @@ void Module::launch(const LaunchShape& shape, Stream stream, const void* params)
   overlap.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
   overlap.value.programmaticStreamSerializationAllowed = 1;
   config.attrs = &overlap;
-  config.numAttrs = overlap_ == Overlap::yes ? 1 : 0;
+  config.numAttrs = overlap_ == Overlap::yes && shape.may_overlap ? 1 : 0;
   void* arguments[] = {const_cast<void*>(params)};  // the driver only reads them
   const auto function = reinterpret_cast<CUfunction>(kernel_);
   if (const CUresult result = functions.cuLaunchKernelEx(&config, function, arguments, nullptr);

@@ -118,19 +118,24 @@ class Producer {
     using KeyCopy = TileCopy<kGroupKeys, config::kHeadDimQk, kWarpSize>;
     using ValueCopy = TileCopy<kGroupKeys, config::kHeadDimV, kWarpSize>;
     const u32 lane = this->lane();
-    const i32 first = keys_.padding + keys_.tiles.begin * config::kTileN + warp() * kCopyKeys;
 #pragma unroll
     for (i32 group = 0; group < kGroups; ++group) {
       const i32 key = group * kGroupKeys;
-      const i64 known = __shfl_sync(kAllLanes, pages_[0], static_cast<i32>(used_pages_) + group);
-      const i64 page = key < valid ? known : 0;  // of others none was looked up
-      const i64 row = place_of_key(p_.page, first + key).row;
-      KeyCopy::load(k + key * kPaddedDimQk * Element::kBytes,
-                    keys_.k + page * p_.k_strides.batch + row * p_.k_strides.row, p_.k_strides.row, valid - key, lane);
-      ValueCopy::load(v + key * kPaddedDimV * Element::kBytes,
-                      keys_.v + page * p_.v_strides.batch + row * p_.v_strides.row, p_.v_strides.row, valid - key,
-                      lane);
+      const i32 left = valid - key;
+      KeyCopy::load(k + key * kPaddedDimQk * Element::kBytes, begin_of_group(group, left, keys_.k, p_.k_strides),
+                    p_.k_strides.row, left, lane);
+      ValueCopy::load(v + key * kPaddedDimV * Element::kBytes, begin_of_group(group, left, keys_.v, p_.v_strides),
+                      p_.v_strides.row, left, lane);
     }
+  }
+
+  /// Where the first key of a group lies, of which `left` exist.
+  KILN_DEVICE const Element::Storage* begin_of_group(i32 group, i32 left, const Element::Storage* page_0,
+                                                     const Strides& strides) const {
+    const i64 known = __shfl_sync(kAllLanes, pages_[0], static_cast<i32>(used_pages_) + group);
+    const i64 page = left > 0 ? known : 0;  // of others none was looked up
+    const i32 key = keys_.tiles.begin * config::kTileN + warp() * kCopyKeys + group * kGroupKeys;
+    return page_0 + page * strides.batch + place_of_key(p_.page, keys_.padding + key).row * strides.row;
   }
 
   /// Reads pages of what is copied next, early enough for it not to wait: of each of the next copy's keys, or, where a
@@ -165,12 +170,13 @@ class Producer {
 
   /// Whether the keys of a group share a page, wherever in the sequence they are.
   KILN_DEVICE bool whole_groups() const {
-    return p_.page.keys % kGroupKeys == 0 && static_cast<u32>(keys_.padding) % kGroupKeys == 0;
+    return kHasGroups && p_.page.keys % kGroupKeys == 0 && static_cast<u32>(keys_.padding) % kGroupKeys == 0;
   }
 
-  static constexpr i32 kGroupKeys = min(kCopyKeys, 16);  // that a page may well hold
-  static constexpr i32 kGroups = kCopyKeys / kGroupKeys;
-  static_assert(kCopyKeys % kGroupKeys == 0 && static_cast<i32>(kWarpSize) % kGroups == 0);
+  static constexpr i32 kGroupKeys = 16;  // that a page may well hold
+  static constexpr bool kHasGroups = kCopyKeys % kGroupKeys == 0;
+  static constexpr i32 kGroups = max(kCopyKeys / kGroupKeys, 1);
+  static_assert(static_cast<i32>(kWarpSize) % kGroups == 0);
   static constexpr i32 kLookUps = ceil_div(kCopyKeys, static_cast<i32>(kWarpSize));
 
   const DecodeParams& p_;
@@ -185,7 +191,7 @@ class Producer {
   Keys queued_keys_{};
   Rows queued_rows_{};
   i32 pages_[config::kPaged ? kLookUps : 1];  // looked up
-  u32 used_pages_ = kWarpSize;                // of them, where a group needs one
+  u32 used_pages_ = 0;                        // of them, where a group needs one
 };
 
 }  // namespace kiln::device

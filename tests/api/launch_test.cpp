@@ -124,6 +124,28 @@ TEST_F(LaunchTest, LaunchesOverlapUnlessToldNotTo) {
   EXPECT_EQ(fake.launch().overlaps, 0);
 }
 
+TEST_F(LaunchTest, DecodeThatMayReadMuchDoesNotOverlap) {
+  const FakeContext context(fake, 0);
+  const Runtime runtime(options());
+  const auto kernel = runtime.decode({});
+  const auto q = forward_args();
+  constexpr int kKeyBytes = (128 + 128) * 2;
+  DecodeArgs args{.q = q.q,
+                  .k_cache = q.k,
+                  .v_cache = q.v,
+                  .out = q.out,
+                  .batch = 2,
+                  .max_len_k = (512 << 20) / (2 * kKeyBytes),
+                  .heads_q = 8,
+                  .heads_kv = 1,
+                  .num_splits = 1};  // no workspace
+  kernel.launch(nullptr, args);
+  EXPECT_EQ(fake.launch().overlaps, 1);
+  ++args.max_len_k;
+  kernel.launch(nullptr, args);
+  EXPECT_EQ(fake.launch().overlaps, 0);
+}
+
 TEST_F(LaunchTest, TheLaunchPathTouchesNothingButTheLaunch) {
   const FakeContext context(fake, 0);
   const Runtime runtime(options());
