@@ -186,8 +186,7 @@ void Builder::fail_missing(const plan::KernelConfig& config, const Blueprint& pl
   base::fail(ErrorCode::missing_kernel,
              "JIT is off and no kernel is kept for {} on {} (kernel id {:.16}…). Make it with: kiln precompile "
              "{} --arch {} -o FOLDER{}, and set KILN_PRECOMPILED_DIR",
-             plan::describe(request), plan.target, plan.kernel_id,
-             plan::tool_options(request), config.capability,
+             plan::describe(request), plan.target, plan.kernel_id, plan::tool_options(request), config.capability,
              options_.template_dir ? " --template-dir " + options_.template_dir->string() : "");
 }
 
