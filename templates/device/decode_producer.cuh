@@ -122,10 +122,10 @@ class Producer {
     for (i32 group = 0; group < kGroups; ++group) {
       const i32 key = group * kGroupKeys;
       const i32 left = valid - key;
-      KeyCopy::load(k + key * kPaddedDimQk * Element::kBytes, begin_of_group(group, left, keys_.k, p_.k_strides),
-                    p_.k_strides.row, left, lane);
-      ValueCopy::load(v + key * kPaddedDimV * Element::kBytes, begin_of_group(group, left, keys_.v, p_.v_strides),
-                      p_.v_strides.row, left, lane);
+      KeyCopy::load(k + static_cast<u32>(key * kPaddedDimQk * Element::kBytes),
+                    begin_of_group(group, left, keys_.k, p_.k_strides), p_.k_strides.row, left, lane);
+      ValueCopy::load(v + static_cast<u32>(key * kPaddedDimV * Element::kBytes),
+                      begin_of_group(group, left, keys_.v, p_.v_strides), p_.v_strides.row, left, lane);
     }
   }
 

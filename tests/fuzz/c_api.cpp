@@ -112,10 +112,10 @@ void request(const Machine& machine, const Given<kiln_kernel_request>& given) {
   const kiln_attention_config config = kiln_attention_config_init();
   const kiln_merge_config merge = kiln_merge_config_init();
   // The pointers that the host follows.
-  const auto put = [&](std::size_t offset, const auto* pointer) {
-    if (given.bytes() < offset + sizeof(pointer)) return;
+  const auto put = [&](std::size_t offset, const void* pointer) {
+    if (given.bytes() < offset + sizeof(void*)) return;
     std::memcpy(reinterpret_cast<std::uint8_t*>(given.get()) + offset, static_cast<const void*>(&pointer),
-                sizeof(pointer));
+                sizeof(void*));
   };
   put(offsetof(kiln_kernel_request, config), &config);
   put(offsetof(kiln_kernel_request, merge_config), &merge);
