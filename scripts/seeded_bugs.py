@@ -133,7 +133,7 @@ BUGS = [
         [
             move(
                 FORWARD,
-                "    if constexpr (kScores.changes_scores()) {",
+                "    if constexpr (score_kind().changes_scores()) {",
                 "    if (keys.hides_some(first_key)) {",
                 "    softmax_.update(s, o_);",
             )
@@ -143,7 +143,7 @@ BUGS = [
     ),
     Bug(
         "ALiBi without delta",
-        [replace(FORWARD, "diagonal_shift(kMask, rows.len_q, rows.len_k));", "0);")],
+        [replace(FORWARD, "diagonal_shift(mask_kind(), rows.len_q, rows.len_k));", "0);")],
         f"{COVER}*alibi_*",
         KERNEL | {"alibi": True},
     ),
@@ -161,7 +161,7 @@ BUGS = [
     ),
     Bug(
         "LSE of an empty row 0",
-        [replace("device/online_softmax.cuh", "return sum == 0.0f ? kMinusInf :", "return sum == 0.0f ? 0.0f :")],
+        [replace("device/online_softmax.cuh", "return sum == 0.0f ? minus_inf() :", "return sum == 0.0f ? 0.0f :")],
         f"{COVER}causal_*_lse*",
         KERNEL | {"causal": True},
     ),

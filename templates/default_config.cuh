@@ -7,6 +7,7 @@
 
 namespace kiln::config {
 
+KILN_DEVICE consteval device::DType dtype() { return device::DType::bf16; }
 inline constexpr bool kAlibi = false;
 inline constexpr bool kAlignTopLeft = false;
 inline constexpr bool kAllowTf32 = false;
@@ -15,11 +16,9 @@ inline constexpr bool kBiasMask = false;
 inline constexpr int kCapability = 90;
 inline constexpr bool kCausal = true;
 inline constexpr int kCtasPerSm = 1;
-inline constexpr device::DType kDType = device::DType::bf16;
 inline constexpr bool kFixedWindow = false;
 inline constexpr int kHeadDimQk = 128;
 inline constexpr int kHeadDimV = 128;
-inline constexpr device::DType kOutDType = device::DType::bf16;
 inline constexpr bool kOutputF32 = false;
 inline constexpr bool kPaged = false;
 inline constexpr bool kRagged = false;
@@ -33,5 +32,6 @@ inline constexpr int kTileN = 64;
 inline constexpr int kWarps = 1;
 inline constexpr int kWindowLeft = -1;
 inline constexpr int kWindowRight = -1;
+KILN_DEVICE consteval device::DType out_dtype() { return device::DType::bf16; }
 
 }  // namespace kiln::config

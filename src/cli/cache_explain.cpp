@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <map>
+#include <regex>
 #include <set>
 #include <sstream>
 
@@ -48,18 +49,19 @@ Entry find_entry(const cache::DiskStore& store, const std::string& word) {
   return found[0];
 }
 
-/// The config's lines by the name of what they define: "inline constexpr int kHeadDim = 128;".
+/// The config's lines by the name of what they define: "inline constexpr int kHeadDim = 128;" or
+/// "KILN_DEVICE consteval device::DType dtype() { return device::DType::f16; }".
 std::map<std::string, std::string> facts(const std::string& config) {
+  static const std::regex constant(R"(.* (\w+)(?: = |\(\) \{ return )([^;]*);.*)");
   std::map<std::string, std::string> by_name;
   std::istringstream lines(config);
   for (std::string line; std::getline(lines, line);) {
-    const std::size_t equals = line.find(" = ");
-    if (equals == std::string::npos) {
-      if (!line.empty()) by_name[line] = line;
-      continue;
+    std::smatch parts;
+    if (std::regex_match(line, parts, constant)) {
+      by_name[parts[1]] = parts[2];
+    } else if (!line.empty()) {
+      by_name[line] = line;
     }
-    const std::size_t name = line.rfind(' ', equals - 1) + 1;
-    by_name[line.substr(name, equals - name)] = line.substr(equals + 3, line.find_last_not_of(';') - equals - 2);
   }
   return by_name;
 }

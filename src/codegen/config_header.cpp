@@ -11,15 +11,16 @@ namespace {
 /// The constants of one kernel by name, each with its type and value spelt out.
 class Facts {
  public:
-  void add(const char* name, bool value) { lines_[name] = fmt::format("bool {} = {}", name, value); }
+  void add(const char* name, bool value) { lines_[name] = fmt::format("inline constexpr bool {} = {};", name, value); }
   void add(const char* name, DType value) {
-    lines_[name] = fmt::format("device::DType {} = device::DType::{}", name, plan::to_string(value));
+    lines_[name] = fmt::format("KILN_DEVICE consteval device::DType {}() {{ return device::DType::{}; }}", name,
+                               plan::to_string(value));
   }
-  void add(const char* name, int value) { lines_[name] = fmt::format("int {} = {}", name, value); }
+  void add(const char* name, int value) { lines_[name] = fmt::format("inline constexpr int {} = {};", name, value); }
 
   [[nodiscard]] std::string text() const {
     std::string out;
-    for (const auto& [name, line] : lines_) out += fmt::format("inline constexpr {};\n", line);
+    for (const auto& [name, line] : lines_) out += line + "\n";
     return out;
   }
 
@@ -36,9 +37,9 @@ Facts facts_of_merge(const plan::KernelConfig& config) {
   Facts facts;
   facts.add("kCapability", config.capability);
   facts.add("kCtasPerSm", config.tiling.ctas_per_sm);
-  facts.add("kDType", merge.dtype);
+  facts.add("dtype", merge.dtype);
   facts.add("kHeadDimV", merge.head_dim_v);
-  facts.add("kOutDType", merge.out_dtype);
+  facts.add("out_dtype", merge.out_dtype);
   facts.add("kTileN", config.tiling.tile_n);
   facts.add("kWarps", config.tiling.warps);
   return facts;
@@ -55,7 +56,7 @@ Facts facts_of_attention(const plan::KernelConfig& config) {
   facts.add("kCapability", config.capability);
   facts.add("kCausal", attention.causal);
   facts.add("kCtasPerSm", config.tiling.ctas_per_sm);
-  facts.add("kDType", attention.dtype);
+  facts.add("dtype", attention.dtype);
   facts.add("kFixedWindow", attention.window == Window::fixed);
   facts.add("kHeadDimQk", attention.head_dim_qk);
   facts.add("kHeadDimV", attention.head_dim_v);

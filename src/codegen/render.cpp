@@ -1,6 +1,7 @@
 #include "codegen/render.hpp"
 
 #include "base/fail.hpp"
+#include "codegen/enumerators.hpp"
 #include "plan/names.hpp"
 
 #include <fmt/format.h>
@@ -112,7 +113,7 @@ Source render(const plan::KernelConfig& config, const TemplateStore& templates) 
   joiner.add(kConfigTypes);
   joiner.add(kConfigInclude);
   joiner.add(template_of(config.request.kind));
-  return {.name = name + ".cu", .text = joiner.take(), .entry = fmt::format("kiln_{}", kind)};
+  return {.name = name + ".cu", .text = with_enumerators(joiner.take()), .entry = fmt::format("kiln_{}", kind)};
 }
 
 }  // namespace kiln::codegen

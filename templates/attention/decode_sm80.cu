@@ -50,8 +50,8 @@ class Consumer {
         warp_(static_cast<i32>(thread / kWarpSize)),
         lane_(thread % kWarpSize) {}
 
-  KILN_DEVICE i32 warp_row() const { return warp_ % kWarpGrid.rows * kWarpRows; }
-  KILN_DEVICE i32 key_warp() const { return warp_ / kWarpGrid.rows; }
+  KILN_DEVICE i32 warp_row() const { return warp_ % warp_grid().rows * kWarpRows; }
+  KILN_DEVICE i32 key_warp() const { return warp_ / warp_grid().rows; }
 
   KILN_DEVICE void run(Producer& producer, i32& stage, const Queries& q, Softmax& softmax, float scale, Output& o) {
     const LdmatrixLane k_lane = ldmatrix_chunks_first(lane_);
@@ -60,7 +60,7 @@ class Consumer {
 #pragma unroll 1
     for (i32 t = work_.tiles.begin; t < tiles_end; ++t) {
       ptx::cp_async_wait_group<config::kStages - 2>();
-      if constexpr (kWarpGrid.rows == 1) {
+      if constexpr (warp_grid().rows == 1) {
         __syncwarp();
       } else {
         __syncthreads();
@@ -72,8 +72,8 @@ class Consumer {
       multiply_qk(
           s, q,
           BlockAddresses<kChunksQk>(ptx::cvta_to_shared(place.k + key_warp() * kWarpKeys * kPaddedDimQk), k_lane));
-      if constexpr (kScores.changes_scores()) {
-        change_scores<kScores>(s, p_, scale, lane_, first_key, work_.band.len_k,
+      if constexpr (score_kind().changes_scores()) {
+        change_scores<score_kind()>(s, p_, scale, lane_, first_key, work_.band.len_k,
                                [&](i32 b, i32 r) { return score_row(row_of(b, r)); });
       }
       if (first_key < work_.seen_by_all.begin || first_key + kWarpKeys > work_.seen_by_all.end) {
@@ -115,7 +115,7 @@ class Consumer {
 
   KILN_DEVICE ScoreRow score_row(i32 row) const {
     const i32 existing = rows_.existing(row);
-    return make_score_row<kScores>(p_, rows_.batch, rows_.head(p_, existing), rows_.query(p_, existing),
+    return make_score_row<score_kind()>(p_, rows_.batch, rows_.head(p_, existing), rows_.query(p_, existing),
                                    decode_shift(p_, rows_.len_q, work_.band.len_k));
   }
 
@@ -134,7 +134,7 @@ class Consumer {
           for (i32 i = 0; i < kRowsPerLane; ++i) {
             const i32 token = first_token + n * kMmaN + i;
             if (token < 0 || token >= rows_.len_q) continue;
-            if ((words[token / 32] >> (token % 32) & 1) == 0) s[b][n][kRowsPerLane * r + i] = kMinusInf;
+            if ((words[token / 32] >> (token % 32) & 1) == 0) s[b][n][kRowsPerLane * r + i] = minus_inf();
           }
         }
       }
@@ -165,7 +165,7 @@ extern "C" __global__ void __launch_bounds__(kiln::device::kThreads, kiln::confi
   Walk walk(p, group, thread % kWarpSize);
   Producer producer(p, smem, thread);
   const ScoreScale scale(p.scale_log2);
-  const float softmax_scale = kScores.scales_scores() ? 1.0f : scale.magnitude;
+  const float softmax_scale = score_kind().scales_scores() ? 1.0f : scale.magnitude;
   i32 stage = 0;
   bool is_work = false;  // whether there is a share at hand
   // If copies look ahead, share −1 is none: the first one's copies are begun.

@@ -50,10 +50,14 @@ inline constexpr i32 kWarpRows = config::kTileM / config::kWarps;
 inline constexpr i32 kRowBlocks = kWarpRows / kMmaM;
 inline constexpr i32 kScoreBlocks = config::kTileN / kMmaN;
 inline constexpr i32 kOutputBlocks = config::kHeadDimV / kMmaN;
-inline constexpr MaskKind kMask{config::kCausal, config::kAlignTopLeft, config::kSlidingWindow || config::kFixedWindow};
+KILN_DEVICE consteval MaskKind mask_kind() {
+  return {config::kCausal, config::kAlignTopLeft, config::kSlidingWindow || config::kFixedWindow};
+}
 /// Whether the first key that a row sees can lie inside a tile.
 inline constexpr bool kLowerBound = config::kSlidingWindow || config::kWindowLeft >= 0;
-inline constexpr ScoreKind kScores{config::kSoftcap, config::kAlibi, config::kBiasAdditive, config::kBiasMask};
+KILN_DEVICE consteval ScoreKind score_kind() {
+  return {config::kSoftcap, config::kAlibi, config::kBiasAdditive, config::kBiasMask};
+}
 
 static_assert(kWarpRows % kMmaM == 0 && kWarpRows > 0, "a warp owns whole 16-row blocks");
 static_assert(config::kTileN % kMmaK == 0, "a tile of keys is a whole number of k steps of P V");
@@ -70,7 +74,7 @@ inline constexpr i32 kOtherRegisters = 64;
 inline constexpr i32 kRegisterFile = 65536;
 inline constexpr i32 kRegisters = min(kRegisterFile / static_cast<i32>(kThreads * config::kCtasPerSm), 255);
 inline constexpr i32 kTileRegisters =
-    kRowBlocks * (kAccumulators * (kScoreBlocks + kOutputBlocks) + 4 * k_steps(config::kHeadDimQk, config::kDType));
+    kRowBlocks * (kAccumulators * (kScoreBlocks + kOutputBlocks) + 4 * k_steps(config::kHeadDimQk, config::dtype()));
 inline constexpr bool kQInRegisters = kTileRegisters + kOtherRegisters <= kRegisters;
 
 KILN_DEVICE SequenceRows queries_of(const AttentionParams& p) {
@@ -138,7 +142,7 @@ struct Rows {
 };
 
 KILN_DEVICE Band band_of(const AttentionParams& p, const Rows& rows) {
-  return make_band(kMask, rows.len_q, rows.len_k, config::kFixedWindow ? config::kWindowLeft : p.window_left,
+  return make_band(mask_kind(), rows.len_q, rows.len_k, config::kFixedWindow ? config::kWindowLeft : p.window_left,
                    config::kFixedWindow ? config::kWindowRight : p.window_right);
 }
 
@@ -194,7 +198,7 @@ struct alignas(kSmemAlignment) Smem : Tiles, PageSlots<config::kPaged, kAhead + 
   Waiting waiting;
 };
 static_assert(sizeof(Smem) == config::kSmemBytes);
-static_assert(sizeof(Smem) == forward_smem_bytes(config::kDType, config::kHeadDimQk, config::kHeadDimV, config::kTileM,
+static_assert(sizeof(Smem) == forward_smem_bytes(config::dtype(), config::kHeadDimQk, config::kHeadDimV, config::kTileM,
                                                  config::kTileN, config::kStages, config::kPaged));
 
 /// Shared addresses of the places of K and V, all from one register.
@@ -254,7 +258,7 @@ KILN_DEVICE void start_copy(const AttentionParams& p, const Keys& keys, i32 tile
 }
 
 /// The copies under which a step computes, or, with one place, the first part of it.
-inline constexpr Part kCopied = kOnePlace ? Part::k : Part::both;
+KILN_DEVICE consteval Part copied() { return kOnePlace ? Part::k : Part::both; }
 
 /// Looks up where the keys of tile t lie. The next barrier shows it to the copies.
 template <class Shared>
@@ -292,7 +296,7 @@ class Consumer {
         smem_(smem),
         places_(places),
         scale_(scale),
-        softmax_(kScores.scales_scores() ? 1.0f : scale),
+        softmax_(score_kind().scales_scores() ? 1.0f : scale),
         q_(ptx::cvta_to_shared(smem.q + at.warp_row * kPaddedDimQk), at.lane),
         o_{} {}
 
@@ -324,9 +328,9 @@ class Consumer {
       start_copy<Part::k>(p_, keys, tiles_.end, smem_, places_, t + 1);
     }
     const i32 first_key = t * config::kTileN;
-    if constexpr (kScores.changes_scores()) {
+    if constexpr (score_kind().changes_scores()) {
       const Position at;
-      change_scores<kScores>(s, p_, scale_, at.lane, first_key, keys.len,
+      change_scores<score_kind()>(s, p_, scale_, at.lane, first_key, keys.len,
                              [&](i32 b, i32 r) { return score_row(at.row(b, r)); });
     }
     if (keys.hides_some(first_key)) {
@@ -343,15 +347,15 @@ class Consumer {
   KILN_DEVICE ScoreRow score_row(i32 row) const {
     const Rows& rows = smem_.waiting.rows;
     const i32 existing = min(row, rows.count(p_) - 1);
-    return make_score_row<kScores>(p_, rows.tile.batch, rows.head(p_, existing), rows.query(p_, existing),
-                                   diagonal_shift(kMask, rows.len_q, rows.len_k));
+    return make_score_row<score_kind()>(p_, rows.tile.batch, rows.head(p_, existing), rows.query(p_, existing),
+                                   diagonal_shift(mask_kind(), rows.len_q, rows.len_k));
   }
 
   KILN_DEVICE void add_sinks() {
     const Position at;
     const Rows& rows = smem_.waiting.rows;
     softmax_.add_sinks(
-        o_, [&](i32 b, i32 r) { return p_.sinks[rows.head(p_, min(at.row(b, r), rows.count(p_) - 1))] * kLog2E; });
+        o_, [&](i32 b, i32 r) { return p_.sinks[rows.head(p_, min(at.row(b, r), rows.count(p_) - 1))] * log2_e(); });
   }
 
   const AttentionParams& p_;
@@ -442,7 +446,7 @@ extern "C" __global__ void __launch_bounds__(kiln::device::kThreads, kiln::confi
   }
 #pragma unroll
   for (i32 ahead = 0; ahead < kAhead; ++ahead) {  // Q lands with the first
-    start_copy<kCopied>(p, keys, keys.tiles.end, smem, places, keys.tiles.begin + ahead);
+    start_copy<copied()>(p, keys, keys.tiles.end, smem, places, keys.tiles.begin + ahead);
   }
   if (thread == 0) smem.waiting = {rows, band, keys};
   ptx::cp_async_wait_group<kAhead - 1>();

@@ -104,20 +104,20 @@ struct Sum {
 
 /// Exactly 1 for the top itself, infinite or not; 0 for −inf; NaN for NaN.
 KILN_DEVICE float weight_of(float lse, float top, float lse_to_log2) {
-  if (lse == kMinusInf) return 0.0f;
+  if (lse == minus_inf()) return 0.0f;
   return lse == top ? 1.0f : ptx::ex2_approx_ftz_f32((lse - top) * lse_to_log2);
 }
 
 KILN_DEVICE Sum merge_states(const MergeParams& p, const Place& place) {
   constexpr i32 kAtOnce = config::kTileN;  // states whose loads are under way together
-  Sum sum{.x = {}, .weight = 0.0f, .top = kMinusInf};
+  Sum sum{.x = {}, .weight = 0.0f, .top = minus_inf()};
 #pragma unroll 1
   for (i32 first = 0; first < p.count; first += kAtOnce) {
-    Columns<config::kDType> o[kAtOnce];
+    Columns<config::dtype()> o[kAtOnce];
     float lse[kAtOnce];
 #pragma unroll
     for (i32 i = 0; i < kAtOnce; ++i) {
-      lse[i] = kMinusInf;
+      lse[i] = minus_inf();
       if (first + i < p.count) {
         const PartialState& state = p.states[first + i];
         lse[i] = state.lse[place.offset(state.lse_strides)];
@@ -144,12 +144,12 @@ KILN_DEVICE Sum merge_states(const MergeParams& p, const Place& place) {
 KILN_DEVICE void write_result(const MergeParams& p, const Place& place, const Sum& sum) {
   const bool empty = sum.weight == 0.0f;
   const float inverse = empty ? 0.0f : 1.0f / sum.weight;
-  Columns<config::kOutDType> o;
+  Columns<config::out_dtype()> o;
 #pragma unroll
   for (i32 i = 0; i < kColumns / 2; ++i) o.set_pair(i, sum.x[2 * i] * inverse, sum.x[2 * i + 1] * inverse);
   o.store(p.o, place.offset(p.o_strides) + place.column);
   if (p.lse != nullptr && place.column == 0) {
-    const float lse = empty ? kMinusInf : sum.top + ptx::lg2_approx_ftz_f32(sum.weight) * p.lse_unit;
+    const float lse = empty ? minus_inf() : sum.top + ptx::lg2_approx_ftz_f32(sum.weight) * p.lse_unit;
     p.lse[place.offset(p.lse_strides)] = lse;
   }
 }

@@ -21,24 +21,29 @@
 namespace kiln::device {
 
 inline constexpr u32 kThreads = config::kWarps * kWarpSize;
-inline constexpr DecodeWarps kWarpGrid = decode_warps(config::kHeadDimV, config::kTileM, config::kWarps);
-inline constexpr i32 kWarpRows = config::kTileM / kWarpGrid.rows;
-inline constexpr i32 kWarpKeys = config::kTileN / kWarpGrid.keys;  // whose scores a warp computes
+KILN_DEVICE consteval DecodeWarps warp_grid() {
+  return decode_warps(config::kHeadDimV, config::kTileM, config::kWarps);
+}
+inline constexpr i32 kWarpRows = config::kTileM / warp_grid().rows;
+inline constexpr i32 kWarpKeys = config::kTileN / warp_grid().keys;  // whose scores a warp computes
 inline constexpr i32 kCopyKeys = config::kTileN / config::kWarps;  // that a warp copies
 inline constexpr i32 kRowBlocks = kWarpRows / kMmaM;
 inline constexpr i32 kScoreBlocks = kWarpKeys / kMmaN;
 inline constexpr i32 kOutputBlocks = config::kHeadDimV / kMmaN;
-inline constexpr ScoreKind kScores{config::kSoftcap, config::kAlibi, config::kBiasAdditive, config::kBiasMask};
+KILN_DEVICE consteval ScoreKind score_kind() {
+  return {config::kSoftcap, config::kAlibi, config::kBiasAdditive, config::kBiasMask};
+}
 
-static_assert(kWarpGrid.rows * kWarpGrid.keys == config::kWarps && kWarpRows % kMmaM == 0);
+static_assert(warp_grid().rows * warp_grid().keys == config::kWarps && kWarpRows % kMmaM == 0);
 static_assert(kWarpKeys % kMmaK == 0 && kWarpKeys > 0, "a warp's keys are whole k steps of P V");
 static_assert(kCopyKeys % 8 == 0, "what a warp copies begins where the swizzle does");
 static_assert(config::kHeadDimQk % kMmaN == 0 && config::kHeadDimV % kMmaN == 0);
 static_assert(config::kStages >= 2, "the copy of one tile runs under the arithmetic of another");
 
 using Walk = DecodeWalk<config::kTileM, config::kTileN>;
-inline constexpr DecodePlaces kPlaces(config::kDType, config::kHeadDimQk, config::kHeadDimV, config::kTileM,
-                                      config::kTileN, config::kStages, config::kWarps);
+KILN_DEVICE consteval DecodePlaces decode_places() {
+  return {config::dtype(), config::kHeadDimQk, config::kHeadDimV, config::kTileM, config::kTileN, config::kStages, config::kWarps};
+}
 
 using Scores = float[kRowBlocks][kScoreBlocks][kAccumulators];
 using Output = float[kRowBlocks][kOutputBlocks][kAccumulators];
@@ -48,7 +53,7 @@ using OutputTile = SwizzledTile<config::kHeadDimV* static_cast<i32>(sizeof(float
 
 /// Q stays in registers where they hold it beside S, O and the others; else it is read again for each tile.
 inline constexpr i32 kTileRegisters =
-    kRowBlocks * (kAccumulators * (kScoreBlocks + kOutputBlocks) + 4 * k_steps(config::kHeadDimQk, config::kDType));
+    kRowBlocks * (kAccumulators * (kScoreBlocks + kOutputBlocks) + 4 * k_steps(config::kHeadDimQk, config::dtype()));
 inline constexpr i32 kOtherRegisters = 110;
 inline constexpr i32 kRegisterFile = 65536;
 inline constexpr i32 kRegisters = min(kRegisterFile / static_cast<i32>(kThreads * config::kCtasPerSm), 255);
@@ -148,24 +153,24 @@ struct Place {
   Element::Storage k[config::kTileN * kPaddedDimQk];
   Element::Storage v[config::kTileN * kPaddedDimV];
 };
-static_assert(sizeof(Place) == kPlaces.place);
+static_assert(sizeof(Place) == decode_places().place);
 
 struct alignas(kSmemAlignment) Smem : PageSlots<config::kPaged, config::kWarps, kCopyKeys> {
-  unsigned char places[kPlaces.bytes()];
+  unsigned char places[decode_places().bytes()];
   Element::Storage q[kDecodeQueries][config::kTileM * kPaddedDimQk];
-  float m[kWarpGrid.keys][config::kTileM];
-  float l[kWarpGrid.keys][config::kTileM];
+  float m[warp_grid().keys][config::kTileM];
+  float l[warp_grid().keys][config::kTileM];
   alignas(Work) unsigned char works[kDecodeWorks][kDecodeWorkBytes];
 
   KILN_DEVICE Place& place(i32 stage) { return reinterpret_cast<Place*>(places)[stage]; }
   /// O of the warps along the keys, while the place `free` holds nothing.
   KILN_DEVICE unsigned char* output(i32 free) {
-    return places + (kPlaces.output_has_own() ? config::kStages : free) * kPlaces.place;
+    return places + (decode_places().output_has_own() ? config::kStages : free) * decode_places().place;
   }
   KILN_DEVICE Work& work(i32 index) { return *reinterpret_cast<Work*>(works[index % kDecodeWorks]); }
 };
 static_assert(sizeof(Smem) == config::kSmemBytes);
-static_assert(sizeof(Smem) == decode_smem_bytes(config::kDType, config::kHeadDimQk, config::kHeadDimV, config::kTileM,
+static_assert(sizeof(Smem) == decode_smem_bytes(config::dtype(), config::kHeadDimQk, config::kHeadDimV, config::kTileM,
                                                 config::kTileN, config::kStages, config::kWarps, config::kPaged));
 
 KILN_DEVICE i32 following(i32 stage) { return stage + 1 == config::kStages ? 0 : stage + 1; }

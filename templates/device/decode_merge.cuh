@@ -35,18 +35,18 @@ KILN_DEVICE void add_scaled(Vector& sum, const Vector& x, float weight) {
 
 /// Columns column … column + 3 of a row, over all warps along the keys, whose O is in `output`.
 KILN_DEVICE Piece merge_warps(const Smem& smem, const unsigned char* output, i32 row, i32 column, float scale) {
-  float top = kBeforeKeys;
+  float top = before_keys();
 #pragma unroll
-  for (i32 w = 0; w < kWarpGrid.keys; ++w) top = max(top, smem.m[w][row]);
+  for (i32 w = 0; w < warp_grid().keys; ++w) top = max(top, smem.m[w][row]);
   Piece piece{};
 #pragma unroll
-  for (i32 w = 0; w < kWarpGrid.keys; ++w) {
+  for (i32 w = 0; w < warp_grid().keys; ++w) {
     const float factor = ptx::ex2_approx_ftz_f32((smem.m[w][row] - top) * scale);
     piece.weight += factor * smem.l[w][row];
     const i32 at = w * config::kTileM * OutputTile::kRowBytes + OutputTile::offset(row, column / kVector);
     add_scaled(piece.o, *reinterpret_cast<const Vector*>(output + at), factor);
   }
-  piece.top = fmaxf(top * scale, kBeforeKeys);
+  piece.top = fmaxf(top * scale, before_keys());
   return piece;
 }
 
@@ -66,7 +66,7 @@ KILN_DEVICE Piece merge_parts(const DecodeParams& p, const Rows& rows, const Dec
   constexpr i32 kAtOnce = 8;  // loads under way together
   const auto* const states = reinterpret_cast<const PartState*>(p.partial_state);
   const float* const columns = p.partial_o + column;
-  Piece sum{.o = {}, .weight = 0, .top = kBeforeKeys};
+  Piece sum{.o = {}, .weight = 0, .top = before_keys()};
 #pragma unroll 1
   for (i32 first = 0; first < parts.count; first += kAtOnce) {
     Vector o[kAtOnce];
@@ -115,7 +115,7 @@ KILN_DEVICE void add_sink(Piece& piece, float sink_log2) {
 }
 
 KILN_DEVICE void write_result(const AttentionParams& p, const Rows& rows, i32 row, i32 column, Piece piece) {
-  if (p.sinks != nullptr) add_sink(piece, p.sinks[rows.head(p, row)] * kLog2E);
+  if (p.sinks != nullptr) add_sink(piece, p.sinks[rows.head(p, row)] * log2_e());
   const bool empty = piece.weight == 0.0f;
   const float inverse = empty ? 0.0f : ptx::rcp_approx_ftz_f32(piece.weight);
   float(&x)[kVector] = piece.o.x;
@@ -129,7 +129,7 @@ KILN_DEVICE void write_result(const AttentionParams& p, const Rows& rows, i32 ro
                                                                                  Element::pack(x[2], x[3])};
   }
   if (p.lse != nullptr && column == 0) {
-    const float lse = empty ? kMinusInf : piece.top + ptx::lg2_approx_ftz_f32(piece.weight);
+    const float lse = empty ? minus_inf() : piece.top + ptx::lg2_approx_ftz_f32(piece.weight);
     p.lse[rows.lse_offset(p, row)] = lse * p.lse_unit;
   }
 }

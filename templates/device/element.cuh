@@ -71,11 +71,11 @@ struct ElementOf<DType::f32> : StorageOf<DType::f32> {
 };
 
 /// That of the kernel, and the lengths of its rows in shared memory.
-using Element = ElementOf<config::kDType>;
-inline constexpr i32 kPaddedDimQk = padded_dim(config::kHeadDimQk, config::kDType);
-inline constexpr i32 kPaddedDimV = padded_dim(config::kHeadDimV, config::kDType);
-inline constexpr i32 kChunksQk = row_chunks(config::kHeadDimQk, config::kDType);
-inline constexpr i32 kChunksV = row_chunks(config::kHeadDimV, config::kDType);
-inline constexpr bool kFloatOutput = config::kOutputF32 || config::kDType == DType::f32;
+using Element = ElementOf<config::dtype()>;
+inline constexpr i32 kPaddedDimQk = padded_dim(config::kHeadDimQk, config::dtype());
+inline constexpr i32 kPaddedDimV = padded_dim(config::kHeadDimV, config::dtype());
+inline constexpr i32 kChunksQk = row_chunks(config::kHeadDimQk, config::dtype());
+inline constexpr i32 kChunksV = row_chunks(config::kHeadDimV, config::dtype());
+inline constexpr bool kFloatOutput = config::kOutputF32 || config::dtype() == DType::f32;
 
 }  // namespace kiln::device

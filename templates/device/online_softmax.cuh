@@ -2,7 +2,7 @@
 //
 // Each row keeps a reference m (a score), and l = Σ 2^(scale·(s − m)) over the keys seen. Usually m is
 // the row's maximum. It follows a growing maximum only once the exponents would pass
-// kRescaleThreshold: most tiles then leave O as it is, and powers up to 2^8 lose nothing in fp32 sums
+// rescale_threshold(): most tiles then leave O as it is, and powers up to 2^8 lose nothing in fp32 sums
 // or in 16-bit P, whose relative precision doesn't depend on the exponent.
 #pragma once
 
@@ -15,12 +15,12 @@ namespace kiln::device {
 
 /// What m is before the first key: below every finite score, so that a key's growth over it is seen, and
 /// itself finite, so that the −inf of an unseen key minus it stays −inf.
-inline constexpr float kBeforeKeys = -3e38f;
-inline constexpr float kLn2 = 0.693147180559945309f;
-inline constexpr float kRescaleThreshold = 8.0f;
+KILN_DEVICE consteval float before_keys() { return -3e38f; }
+KILN_DEVICE consteval float ln2() { return 0.693147180559945309f; }
+KILN_DEVICE consteval float rescale_threshold() { return 8.0f; }
 /// scale·s − scale·m as one fma is off by half an ulp of scale·m: nothing for ordinary scores, but the
 /// largest key must get exactly 1 however large its score. Beyond this, subtract first.
-inline constexpr float kFusedLimit = 1024.0f;
+KILN_DEVICE consteval float fused_limit() { return 1024.0f; }
 inline constexpr u32 kAllLanes = 0xffffffffu;
 
 /// The scale of scores as the kernel uses it: positive, with a minus sign moved into Q. A maximum of raw
@@ -52,7 +52,7 @@ struct OnlineSoftmax {
 
   KILN_DEVICE explicit OnlineSoftmax(float scale_log2) : scale(scale_log2) {
     for_rows([&](i32 b, i32 r) {
-      m[b][r] = kBeforeKeys;
+      m[b][r] = before_keys();
       l[b][r] = 0;
     });
   }
@@ -66,7 +66,7 @@ struct OnlineSoftmax {
     bool huge = false;
     for_rows([&](i32 b, i32 r) {
       origin[b][r] = m[b][r];
-      huge |= fabsf(origin[b][r] * scale) > kFusedLimit;
+      huge |= fabsf(origin[b][r] * scale) > fused_limit();
     });
     if (__any_sync(kAllLanes, huge)) {
       for_elements(s, [&](i32 b, i32 r, float& x) { x -= origin[b][r]; });
@@ -90,7 +90,7 @@ struct OnlineSoftmax {
     float correction[kBlocks][kRowsPerLane];
     for_rows([&](i32 b, i32 r) {
       const float logit = sink(b, r);
-      const float before = fmaxf(m[b][r] * scale, kBeforeKeys);  // finite, so that −inf minus it is no NaN
+      const float before = fmaxf(m[b][r] * scale, before_keys());  // finite, so that −inf minus it is no NaN
       m[b][r] = fmaxf(before, logit);
       correction[b][r] = ptx::ex2_approx_ftz_f32(before - m[b][r]);
       l[b][r] = l[b][r] * correction[b][r] + ptx::ex2_approx_ftz_f32(logit - m[b][r]);
@@ -102,7 +102,7 @@ struct OnlineSoftmax {
   /// Logarithm to base 2 of the sum of exponentials of a row; −inf if it saw no key. After finish().
   KILN_DEVICE float lse_log2(i32 block, i32 row) const {
     const float sum = l[block][row];
-    return sum == 0.0f ? kMinusInf : m[block][row] * scale + ptx::lg2_approx_ftz_f32(sum);
+    return sum == 0.0f ? minus_inf() : m[block][row] * scale + ptx::lg2_approx_ftz_f32(sum);
   }
 
  private:
@@ -131,12 +131,12 @@ struct OnlineSoftmax {
   KILN_DEVICE void follow_maximum(float (&s)[kBlocks][kScoreBlocks][kAccumulators],
                                   float (&o)[kBlocks][kOutputBlocks][kAccumulators]) {
     float top[kBlocks][kRowsPerLane];
-    for_rows([&](i32 b, i32 r) { top[b][r] = kMinusInf; });
+    for_rows([&](i32 b, i32 r) { top[b][r] = minus_inf(); });
     for_elements(s, [&](i32 b, i32 r, float& x) { top[b][r] = fmaxf(top[b][r], x); });
     bool grown = false;
     for_rows([&](i32 b, i32 r) {
       top[b][r] = quad_max(top[b][r]);
-      grown |= (top[b][r] - m[b][r]) * scale > kRescaleThreshold;
+      grown |= (top[b][r] - m[b][r]) * scale > rescale_threshold();
     });
     if (!__any_sync(kAllLanes, grown)) return;
     float correction[kBlocks][kRowsPerLane];

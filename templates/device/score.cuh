@@ -11,7 +11,7 @@
 
 namespace kiln::device {
 
-inline constexpr float kLog2E = 1.44269504088896341f;
+KILN_DEVICE consteval float log2_e() { return 1.44269504088896341f; }
 
 /// What the kernel was compiled for.
 struct ScoreKind {
@@ -27,7 +27,7 @@ struct ScoreKind {
 
 /// tanh to a few units in 10⁻⁷ of 1: the exponent of a large cap times it must be right.
 KILN_DEVICE float tanh_exact(float x) {
-  const float e = ptx::ex2_approx_ftz_f32(x * (2 * kLog2E));  // e^(2x); inf gives 1, 0 gives −1
+  const float e = ptx::ex2_approx_ftz_f32(x * (2 * log2_e()));  // e^(2x); inf gives 1, 0 gives −1
   return 1.0f - 2.0f * ptx::rcp_approx_ftz_f32(e + 1.0f);
 }
 
@@ -42,7 +42,7 @@ struct ScoreRow {
 template <ScoreKind kKind>
 KILN_DEVICE ScoreRow make_score_row(const AttentionParams& p, i32 batch, i32 head, i32 query, i32 delta) {
   ScoreRow row{query + delta, 0.0f, nullptr};
-  if constexpr (kKind.alibi) row.slope = p.alibi_slopes[batch * p.alibi_batch_stride + head] * kLog2E;
+  if constexpr (kKind.alibi) row.slope = p.alibi_slopes[batch * p.alibi_batch_stride + head] * log2_e();
   if constexpr (kKind.bias || kKind.mask) {
     const i64 element = batch * p.bias_strides.batch + head * p.bias_strides.head + query * p.bias_strides.row;
     row.bias = static_cast<const char*>(p.bias) + element * (kKind.bias ? Element::kBytes : 1);
@@ -70,10 +70,10 @@ KILN_DEVICE void change_scores(float (&s)[kBlocks][kScoreBlocks][kAccumulators],
           if constexpr (kKind.softcap) score = p.softcap_log2 * tanh_exact(score * p.inverse_cap);
           if constexpr (kKind.alibi) score -= row.slope * fabsf(static_cast<float>(row.position - key));
           if constexpr (kKind.bias) {
-            if (key < len_k) score += Element::to_float(static_cast<const Element::Storage*>(row.bias)[key]) * kLog2E;
+            if (key < len_k) score += Element::to_float(static_cast<const Element::Storage*>(row.bias)[key]) * log2_e();
           }
           if constexpr (kKind.mask) {
-            if (key < len_k && static_cast<const unsigned char*>(row.bias)[key] == 0) score = kMinusInf;
+            if (key < len_k && static_cast<const unsigned char*>(row.bias)[key] == 0) score = minus_inf();
           }
         }
       }

@@ -12,7 +12,7 @@ struct StorageOf;
 template <>
 struct StorageOf<DType::f16> {
   using Storage = u16;
-  static constexpr DType kDType = DType::f16;
+  KILN_DEVICE static consteval DType dtype() { return DType::f16; }
   static constexpr i32 kBytes = 2;
 
   /// Two floats, rounded; `first` has the lower address.
@@ -23,7 +23,7 @@ struct StorageOf<DType::f16> {
 template <>
 struct StorageOf<DType::bf16> {
   using Storage = u16;
-  static constexpr DType kDType = DType::bf16;
+  KILN_DEVICE static consteval DType dtype() { return DType::bf16; }
   static constexpr i32 kBytes = 2;
 
   KILN_DEVICE static u32 pack(float first, float second) { return ptx::cvt_rn_bf16x2_f32(second, first); }
@@ -33,7 +33,7 @@ struct StorageOf<DType::bf16> {
 template <>
 struct StorageOf<DType::f32> {
   using Storage = float;
-  static constexpr DType kDType = DType::f32;
+  KILN_DEVICE static consteval DType dtype() { return DType::f32; }
   static constexpr i32 kBytes = 4;
 
   KILN_DEVICE static float to_float(float x) { return x; }

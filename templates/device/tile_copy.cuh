@@ -56,7 +56,7 @@ class TileCopy {
   }
 
  private:
-  using Tile = SwizzledTile<row_chunks(kDim, E::kDType)>;
+  using Tile = SwizzledTile<row_chunks(kDim, E::dtype())>;
   static constexpr i32 kChunkElements = kChunkBytes / E::kBytes;
   static constexpr i32 kDimChunks = kDim / kChunkElements;
   /// With the one behind the dim that the last k step reads.

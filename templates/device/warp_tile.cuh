@@ -16,8 +16,8 @@ namespace kiln::device {
 template <i32 kDim, i32 kBlocks, bool kInRegisters, class E = Element>
 class QueryRows {
  public:
-  static constexpr i32 kRowChunks = row_chunks(kDim, E::kDType);
-  static constexpr i32 kSteps = k_steps(kDim, E::kDType);
+  static constexpr i32 kRowChunks = row_chunks(kDim, E::dtype());
+  static constexpr i32 kSteps = k_steps(kDim, E::dtype());
 
   /// `rows`: shared address of the warp's first row.
   KILN_DEVICE QueryRows(u32 rows, u32 lane) : addresses_(rows, ldmatrix_rows_first(lane)) {
@@ -59,7 +59,7 @@ inline constexpr i32 kStepsInARow = 4;
 template <i32 kDim, i32 kBlocks, i32 kScoreBlocks, bool kInRegisters, class E>
 KILN_DEVICE void multiply_qk(float (&s)[kBlocks][kScoreBlocks][kAccumulators],
                              const QueryRows<kDim, kBlocks, kInRegisters, E>& q,
-                             const BlockAddresses<row_chunks(kDim, E::kDType)>& k_tile) {
+                             const BlockAddresses<row_chunks(kDim, E::dtype())>& k_tile) {
   constexpr i32 kSteps = QueryRows<kDim, kBlocks, kInRegisters, E>::kSteps;
 #pragma unroll
   for (i32 b = 0; b < kBlocks; ++b) {
@@ -205,7 +205,7 @@ KILN_DEVICE void apply_mask(float (&s)[kBlocks][kScoreBlocks][kAccumulators], u3
           const i32 column = n * kMmaN + i;
           const bool seen = column < end && (!kLowerBound || column >= begin);
           float& score = s[b][n][kRowsPerLane * r + i];
-          score = seen ? score : kMinusInf;
+          score = seen ? score : minus_inf();
         }
       }
     }

@@ -81,7 +81,7 @@ TEST_F(Tool, WithoutJitNvrtcIsNotMissed) {
 TEST_F(Tool, RenderAndCompileKnowMerges) {
   const ToolResult rendered = run({"render", "--kind", "merge", "--dtype", "f32", "--out-dtype", "bf16"});
   EXPECT_EQ(rendered.exit_code, 0) << rendered.err;
-  EXPECT_THAT(rendered.out, HasSubstr("kOutDType = device::DType::bf16"));
+  EXPECT_THAT(rendered.out, HasSubstr("out_dtype() { return device::DType::bf16; }"));
   EXPECT_THAT(rendered.out, HasSubstr("kiln_merge("));
   EXPECT_THAT(rendered.out, Not(HasSubstr("kCausal")));
   const ToolResult compiled = run({"compile", "--kind", "merge", "--head-dim", "64,128"});
@@ -213,7 +213,7 @@ TEST_F(Tool, CacheExplainSaysInWhatKeysDiffer) {
     return parts;
   };
   const std::string bf16 = id("bf16", "sm90");
-  EXPECT_THAT(parts_of(bf16.substr(0, 12), id("f16", "sm90")), testing::ElementsAre("kDType"));
+  EXPECT_THAT(parts_of(bf16.substr(0, 12), id("f16", "sm90")), testing::ElementsAre("dtype"));
   EXPECT_THAT(parts_of(bf16, id("bf16", "sm80")), testing::IsSupersetOf({"target", "kCapability"}));
   EXPECT_THAT(parts_of(bf16, row("bf16", "sm90").at("path").as_string()), testing::IsEmpty());
   EXPECT_THAT(run({"cache", "explain", bf16, bf16, "--folder", store}).out, HasSubstr("the same kernel"));

@@ -1,6 +1,7 @@
 #include "codegen/render.hpp"
 
 #include "base/files.hpp"
+#include "codegen/enumerators.hpp"
 #include "plan/plan.hpp"
 #include "support/expect_error.hpp"
 
@@ -34,6 +35,7 @@ TEST(ConfigHeader, IsSortedTypedOneFactALine) {
   EXPECT_EQ(config_header(sample_config()),
             "namespace kiln::config {\n"
             "\n"
+            "KILN_DEVICE consteval device::DType dtype() { return device::DType::f16; }\n"
             "inline constexpr bool kAlibi = false;\n"
             "inline constexpr bool kAlignTopLeft = false;\n"
             "inline constexpr bool kAllowTf32 = false;\n"
@@ -42,7 +44,6 @@ TEST(ConfigHeader, IsSortedTypedOneFactALine) {
             "inline constexpr int kCapability = 80;\n"
             "inline constexpr bool kCausal = true;\n"
             "inline constexpr int kCtasPerSm = 1;\n"
-            "inline constexpr device::DType kDType = device::DType::f16;\n"
             "inline constexpr bool kFixedWindow = false;\n"
             "inline constexpr int kHeadDimQk = 128;\n"
             "inline constexpr int kHeadDimV = 64;\n"
@@ -76,13 +77,13 @@ TEST(ConfigHeader, OfAMergeHasNothingOfAttention) {
   EXPECT_EQ(config_header(sample_merge()),
             "namespace kiln::config {\n"
             "\n"
+            "KILN_DEVICE consteval device::DType dtype() { return device::DType::f32; }\n"
             "inline constexpr int kCapability = 80;\n"
             "inline constexpr int kCtasPerSm = 6;\n"
-            "inline constexpr device::DType kDType = device::DType::f32;\n"
             "inline constexpr int kHeadDimV = 64;\n"
-            "inline constexpr device::DType kOutDType = device::DType::f16;\n"
             "inline constexpr int kTileN = 4;\n"
             "inline constexpr int kWarps = 4;\n"
+            "KILN_DEVICE consteval device::DType out_dtype() { return device::DType::f16; }\n"
             "\n"
             "}  // namespace kiln::config\n");
   using Change = void (*)(plan::KernelConfig&);
@@ -144,6 +145,7 @@ TEST(ConfigHeader, MatchesTheDefaultOfTheTemplates) {
     std::istringstream lines(text);
     for (std::string line; std::getline(lines, line);) {
       if (line.starts_with("inline constexpr")) out.push_back(line.substr(0, line.find(" =")));
+      if (line.starts_with("KILN_DEVICE")) out.push_back(line.substr(0, line.find("()")));
     }
     return out;
   };
@@ -160,8 +162,9 @@ TEST(Render, GivesOneSelfContainedFile) {
   for (const auto kind : {KernelKind::forward, KernelKind::decode, KernelKind::merge}) {
     const auto config = plan::plan({.kind = kind, .config = {}}, plan::reference_device(90), {});
     const auto source = render(config, TemplateStore());
-    EXPECT_THAT(source.text, AllOf(Not(HasSubstr("#include")), Not(HasSubstr("#pragma once")),
-                                   HasSubstr(config_header(config)), HasSubstr("extern \"C\" __global__")));
+    EXPECT_THAT(source.text,
+                AllOf(Not(HasSubstr("#include")), Not(HasSubstr("#pragma once")),
+                      HasSubstr(with_enumerators(config_header(config))), HasSubstr("extern \"C\" __global__")));
     EXPECT_THAT(source.text, HasSubstr(source.entry + "("));
     EXPECT_EQ(source.name, plan::name_of(config) + ".cu");
     EXPECT_EQ(source.text.find("namespace kiln::config {"), source.text.rfind("namespace kiln::config {"));
@@ -177,6 +180,27 @@ TEST(Render, EveryKernelBeginsByFollowingInItsStream) {
     const auto waits = source.text.find("follow_in_stream();", entry);
     EXPECT_NE(waits, std::string::npos) << source.name;
     EXPECT_LT(waits, source.text.find("threadIdx", entry)) << source.name;
+  }
+}
+
+TEST(Enumerators, AreMadeOfIntegerConstantsOnly) {
+  EXPECT_EQ(with_enumerators("inline constexpr int kWarps = 4;  // a line\nint other = 3;\n"),
+            "enum : int { kWarps = 4 };  // a line\nint other = 3;\n");
+  EXPECT_EQ(with_enumerators("struct A {\n  static constexpr bool kEven = 4 % 2 == 0;\n};"),
+            "struct A {\n  enum : bool { kEven = 4 % 2 == 0 };\n};");
+  EXPECT_EQ(with_enumerators("inline constexpr u32 kLong =\n    1 + 2;inline constexpr i32 kNext = kLong;"),
+            "enum : u32 { kLong =\n    1 + 2 };enum : i32 { kNext = kLong };");
+  for (const char* text : {"inline constexpr float kPi = 3.0f;", "constexpr int kLocal = 3;", "int kept = 1;",
+                           "inline constexpr int kept = 1;", "kTwo = 2;", "= 4", ""}) {
+    EXPECT_EQ(with_enumerators(text), text);
+  }
+}
+
+// What NVRTC would make a global variable of, which takes long to load.
+TEST(Render, LeavesNoConstantOutsideOfFunctions) {
+  for (const auto kind : {KernelKind::forward, KernelKind::decode, KernelKind::merge}) {
+    const auto source = render(plan::plan({.kind = kind}, plan::reference_device(90), {}), TemplateStore());
+    EXPECT_THAT(source.text, AllOf(Not(HasSubstr("inline constexpr")), HasSubstr("enum : int { kCapability = 90 };")));
   }
 }
 

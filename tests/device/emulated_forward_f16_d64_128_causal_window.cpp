@@ -6,7 +6,7 @@ namespace kiln::config {
 inline constexpr bool kAlignTopLeft = true;
 inline constexpr int kCapability = 80;
 inline constexpr int kCtasPerSm = 2;
-inline constexpr device::DType kDType = device::DType::f16;
+KILN_DEVICE consteval device::DType dtype() { return device::DType::f16; }
 inline constexpr int kHeadDimQk = 64;
 inline constexpr bool kSlidingWindow = true;
 inline constexpr int kSmemBytes = 32896;

@@ -5,7 +5,7 @@ namespace kiln::config {
 
 inline constexpr int kCapability = 80;
 inline constexpr bool kCausal = false;
-inline constexpr device::DType kDType = device::DType::f16;
+KILN_DEVICE consteval device::DType dtype() { return device::DType::f16; }
 inline constexpr int kHeadDimQk = 64;
 inline constexpr int kHeadDimV = 64;
 inline constexpr bool kPaged = true;

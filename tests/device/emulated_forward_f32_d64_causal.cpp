@@ -4,7 +4,7 @@
 namespace kiln::config {
 
 inline constexpr int kCapability = 80;
-inline constexpr device::DType kDType = device::DType::f32;
+KILN_DEVICE consteval device::DType dtype() { return device::DType::f32; }
 inline constexpr int kHeadDimQk = 64;
 inline constexpr int kHeadDimV = 64;
 inline constexpr int kSmemBytes = 49280;

@@ -5,7 +5,7 @@ namespace kiln::config {
 
 inline constexpr int kCapability = 80;
 inline constexpr bool kCausal = false;
-inline constexpr device::DType kDType = device::DType::f32;
+KILN_DEVICE consteval device::DType dtype() { return device::DType::f32; }
 inline constexpr int kHeadDimQk = 72;
 inline constexpr int kHeadDimV = 40;
 inline constexpr int kSmemBytes = 43136;

@@ -6,7 +6,7 @@ namespace kiln::config {
 inline constexpr bool kAllowTf32 = true;
 inline constexpr int kCapability = 80;
 inline constexpr bool kCausal = false;
-inline constexpr device::DType kDType = device::DType::f32;
+KILN_DEVICE consteval device::DType dtype() { return device::DType::f32; }
 inline constexpr int kHeadDimQk = 32;
 inline constexpr int kHeadDimV = 32;
 inline constexpr int kSmemBytes = 20608;

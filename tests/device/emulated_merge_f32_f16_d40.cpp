@@ -3,9 +3,9 @@
 
 namespace kiln::config {
 
-inline constexpr device::DType kDType = device::DType::f32;
+KILN_DEVICE consteval device::DType dtype() { return device::DType::f32; }
 inline constexpr int kHeadDimV = 40;
-inline constexpr device::DType kOutDType = device::DType::f16;
+KILN_DEVICE consteval device::DType out_dtype() { return device::DType::f16; }
 inline constexpr int kTileN = 4;
 inline constexpr int kWarps = 4;
 

@@ -73,6 +73,7 @@ class CompileCover : public testing::TestWithParam<int> {
     EXPECT_EQ(resources.stack_bytes, 0) << entry.name << "\n" << log;
     EXPECT_TRUE(resources.warnings.empty()) << entry.name << "\n" << log;
     EXPECT_GT(resources.registers, 0) << log;
+    EXPECT_NE(log.find(" 0 bytes gmem"), std::string::npos) << "global variables: " << log;
   }
 
   static inline api::Builder* builder_ = nullptr;

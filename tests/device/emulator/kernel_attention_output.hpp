@@ -1,1 +1,2 @@
-#define EMULATED_OUTPUT (::EMULATED::config::kOutputF32 ? Number::f32 : static_cast<Number>(::EMULATED::config::kDType))
+#define EMULATED_OUTPUT \
+  (::EMULATED::config::kOutputF32 ? Number::f32 : static_cast<Number>(::EMULATED::config::dtype()))

@@ -2,7 +2,7 @@
 namespace emulator {
 extern const KernelFacts EMULATED;
 const KernelFacts EMULATED = {
-    static_cast<Number>(::EMULATED::config::kDType),
+    static_cast<Number>(::EMULATED::config::dtype()),
     EMULATED_OUTPUT,
     ::EMULATED::config::kAllowTf32,
     ::EMULATED::config::kCausal,
