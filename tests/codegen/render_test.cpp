@@ -188,8 +188,8 @@ TEST(Enumerators, AreMadeOfIntegerConstantsOnly) {
             "enum : int { kWarps = 4 };  // a line\nint other = 3;\n");
   EXPECT_EQ(with_enumerators("struct A {\n  static constexpr bool kEven = 4 % 2 == 0;\n};"),
             "struct A {\n  enum : bool { kEven = 4 % 2 == 0 };\n};");
-  EXPECT_EQ(with_enumerators("inline constexpr u32 kLong =\n    1 + 2;inline constexpr i32 kNext = kLong;"),
-            "enum : u32 { kLong =\n    1 + 2 };enum : i32 { kNext = kLong };");
+  EXPECT_EQ(with_enumerators("inline constexpr u32 kLong =\n    1 + 2;\ninline constexpr i32 kNext = kLong;"),
+            "enum : u32 { kLong =\n    1 + 2 };\nenum : i32 { kNext = kLong };");
   for (const char* text : {"inline constexpr float kPi = 3.0f;", "constexpr int kLocal = 3;", "int kept = 1;",
                            "inline constexpr int kept = 1;", "kTwo = 2;", "= 4", ""}) {
     EXPECT_EQ(with_enumerators(text), text);
