@@ -59,13 +59,13 @@ class Consumer {
     const i32 tiles_end = work_.tiles.end;
 #pragma unroll 1
     for (i32 t = work_.tiles.begin; t < tiles_end; ++t) {
-      ptx::cp_async_wait_group<config::kStages - 2>();
+      producer.wait();
       if constexpr (warp_grid().rows == 1) {
         __syncwarp();
       } else {
         __syncthreads();
       }
-      producer.start_next();
+      producer.go_on(t - work_.tiles.begin);
       const i32 first_key = t * config::kTileN + key_warp() * kWarpKeys;
       const Place& place = smem_.place(stage);
       Scores s;
@@ -185,7 +185,7 @@ extern "C" __global__ void __launch_bounds__(kiln::device::kThreads, kiln::confi
     }
     if constexpr (!kLooksAhead) is_work = is_next;
     if (is_work) {
-      ptx::cp_async_wait_group<config::kStages - 2>();
+      producer.wait();
       Element::Storage* const q_rows = smem.q[current % kDecodeQueries];
       if (scale.negate_q) QueryCopy::negate(q_rows, thread);
       __syncthreads();  // Q and the share are there, and the share before is merged

@@ -50,9 +50,12 @@ KILN_DEVICE Piece merge_warps(const Smem& smem, const unsigned char* output, i32
   return piece;
 }
 
+/// Rows of the partial results from place to place.
+KILN_DEVICE i32 place_rows(const DecodeParams& p) { return p.heads_kv * config::kTileM; }
+
 /// Row of the partial results where row `row` of the tile lies, of a part of a row tile.
 KILN_DEVICE i32 partial_row(const DecodeParams& p, const Rows& rows, i32 place, i32 row) {
-  return (place * p.heads_kv + rows.kv_head) * config::kTileM + row;
+  return place * place_rows(p) + rows.kv_head * config::kTileM + row;
 }
 
 /// Top and weight of a row of a part.
@@ -66,6 +69,10 @@ KILN_DEVICE Piece merge_parts(const DecodeParams& p, const Rows& rows, const Dec
   constexpr i32 kAtOnce = 8;  // loads under way together
   const auto* const states = reinterpret_cast<const PartState*>(p.partial_state);
   const float* const columns = p.partial_o + column;
+  const i32 step = parts.place_step * place_rows(p);
+  const i32 last = partial_row(p, rows, parts.place(parts.count - 1), row);
+  i32 next = partial_row(p, rows, parts.first_place, row);
+  i32 beyond = step - place_rows(p);  // where part 0 lies, as DecodeParts::place says
   Piece sum{.o = {}, .weight = 0, .top = before_keys()};
 #pragma unroll 1
   for (i32 first = 0; first < parts.count; first += kAtOnce) {
@@ -73,7 +80,9 @@ KILN_DEVICE Piece merge_parts(const DecodeParams& p, const Rows& rows, const Dec
     PartState state[kAtOnce];
 #pragma unroll
     for (i32 i = 0; i < kAtOnce; ++i) {
-      const i32 at = partial_row(p, rows, parts.place(min(first + i, parts.count - 1)), row);
+      const i32 at = min(next + beyond, last);
+      next += step;
+      beyond = 0;
       state[i] = states[at];
       o[i] = *reinterpret_cast<const Vector*>(columns + i64{at} * config::kHeadDimV);
     }

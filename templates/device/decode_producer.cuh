@@ -54,8 +54,29 @@ class Producer {
     ptx::cp_async_commit_group();
   }
 
+  /// Waits for the copies of the tile at hand, the oldest under way.
+  KILN_DEVICE void wait() const {
+    if (kCanHoldBack && is_held_back_) {
+      ptx::cp_async_wait_group<max(config::kStages - 3, 0)>();
+    } else {
+      ptx::cp_async_wait_group<config::kStages - 2>();
+    }
+  }
+
+  /// Starts the next copy once the tile at hand, the tiles_before + 1st of its share, has come. Memory as a whole is
+  /// faster if in long shares each block has one tile less under way; what is missing is caught up with behind them.
+  KILN_DEVICE void go_on(i32 tiles_before) {
+    if (kCanHoldBack && tiles_before == kTilesAtFullDepth && !is_held_back_) {
+      is_held_back_ = true;
+      ++missing_;
+    } else {
+      start_next();
+    }
+  }
+
   /// Copies that could not be started when they should have been.
   KILN_DEVICE void catch_up() {
+    is_held_back_ = false;
     i32 left = missing_;
     missing_ = 0;
 #pragma unroll 1
@@ -179,10 +200,15 @@ class Producer {
   static_assert(static_cast<i32>(kWarpSize) % kGroups == 0);
   static constexpr i32 kLookUps = ceil_div(kCopyKeys, static_cast<i32>(kWarpSize));
 
+  /// Where warps share the rows out, arithmetic takes as long as the copies, and needs them early.
+  static constexpr bool kCanHoldBack = config::kStages > 2 && warp_grid().rows == 1;
+  static constexpr i32 kTilesAtFullDepth = 8;  // of a share
+
   const DecodeParams& p_;
   Smem& smem_;
   u32 thread_;
   i32 missing_ = config::kStages - 1;  // copies to be caught up with
+  bool is_held_back_ = false;          // on purpose one of them
   i32 stage_ = 0;                      // of the next tile
   i32 which_q_ = 1;                    // place of Q
   bool is_new_ = false;                // Q is to be copied

@@ -95,6 +95,12 @@ std::vector<DecodeCase> cases() {
        .max_len_k = 130,
        .lengths = {100, 20, 130, 128, 0, 64, 65, 1},
        .split = {.groups = 3, .share_cost = 1}},
+      {.name = "balanced_long_shares",  // with less under way from their ninth tile on
+       .kernel = bf16,
+       .heads = {2, 1},
+       .max_len_k = 800,
+       .lengths = {800, 640, 576, 70},
+       .split = {.groups = 1}},
       {.name = "chain_of_five",
        .kernel = bf16,
        .heads = {8, 2},
