@@ -86,6 +86,12 @@ cuda::LaunchShape decode_shape(const plan::KernelConfig& config, const DecodeArg
   return shape;
 }
 
+/// Short calls want copies far ahead, which the memory as a whole is slower for (docs/kernels/decode.md).
+int full_depth(const AttentionConfig& config, const DecodeArgs& args) {
+  constexpr double kLong = 1 << 30;  // bytes
+  return most_read(config, args) > kLong ? 3 : 8;
+}
+
 bool is_simple_cache(const DecodeArgs& args) {
   return args.cache_rows == nullptr && args.left_padding == nullptr && args.pages.indptr == nullptr;
 }
@@ -158,6 +164,7 @@ void LoadedKernel::launch(Stream stream, const DecodeArgs& args) const {
           ? 1
           : 0;
   params.align_top_left = attention.alignment == Alignment::top_left ? 1 : 0;
+  params.full_depth = full_depth(attention, args);
   params.window_left = decode_side(params.window_left);
   params.window_right = attention.causal ? 0 : decode_side(params.window_right);
   params.len_k = args.max_len_k;

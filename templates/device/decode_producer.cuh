@@ -66,7 +66,7 @@ class Producer {
   /// Starts the next copy once the tile at hand, the tiles_before + 1st of its share, has come. Memory as a whole is
   /// faster if in long shares each block has one tile less under way; what is missing is caught up with behind them.
   KILN_DEVICE void go_on(i32 tiles_before) {
-    if (kCanHoldBack && tiles_before == kTilesAtFullDepth && !is_held_back_) {
+    if (kCanHoldBack && tiles_before == p_.full_depth && !is_held_back_) {
       is_held_back_ = true;
       ++missing_;
     } else {
@@ -202,7 +202,6 @@ class Producer {
 
   /// Where warps share the rows out, arithmetic takes as long as the copies, and needs them early.
   static constexpr bool kCanHoldBack = config::kStages > 2 && warp_grid().rows == 1;
-  static constexpr i32 kTilesAtFullDepth = 8;  // of a share
 
   const DecodeParams& p_;
   Smem& smem_;

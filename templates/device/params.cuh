@@ -108,7 +108,8 @@ struct DecodeParams : AttentionParams {
   i32 alike{};         ///< 1: no sequence has a length of its own
   i32 simple_cache{};  ///< 1: `cache` holds null pointers only
   i32 align_top_left{};
+  i32 full_depth{};  ///< tiles of a share under which copies run as far ahead as they can
 };
-static_assert(sizeof(DecodeParams) == 424);
+static_assert(sizeof(DecodeParams) == 432);
 
 }  // namespace kiln::device

@@ -52,6 +52,7 @@ struct DecodeCase {
   bool page_lists = false;
   bool tree = false;
   bool sinks = false;
+  int full_depth = 8;
 };
 
 inline void PrintTo(const DecodeCase& c, std::ostream* out) { *out << c.name; }
@@ -177,6 +178,7 @@ class DecodeCall {
     params.split = {groups(), c.split.number, c.split.tiles, row_tiles(), c.split.share_cost};
     params.alike = c.page_lists || !c.lengths.empty() ? 0 : 1;
     params.simple_cache = c.cache_rows.empty() && c.padding.empty() && !c.page_lists ? 1 : 0;
+    params.full_depth = c.full_depth;
     c.kernel->run(&params, {static_cast<unsigned>(c.heads.kv), static_cast<unsigned>(groups())});
   }
 

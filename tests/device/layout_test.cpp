@@ -173,7 +173,7 @@ TEST(DecodeWorkspace, SizesAre64Bit) { EXPECT_GT(decode_workspace(i64{1} << 21, 
 
 TEST(Params, HaveTheSizeThatTheKernelsAssert) {
   EXPECT_EQ(sizeof(ForwardParams), 320u);
-  EXPECT_EQ(sizeof(DecodeParams), 424u);
+  EXPECT_EQ(sizeof(DecodeParams), 432u);
 }
 
 TEST(PageSize, PlacesEveryKey) {
