@@ -6,7 +6,9 @@ compared with the header by tests/scripts/kiln_capi_test.py.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -162,9 +164,23 @@ class DecodeArgs(_Versioned):
     _defaults_: ClassVar = {"len_q": 1, "window_left": -1, "window_right": -1}
 
 
+class SharedPrefix(_Versioned):
+    _fields_ = (
+        ("struct_size", ctypes.c_size_t),
+        ("k", Tensor),
+        ("v", Tensor),
+        ("len", _INT),
+        ("reserved", _INT),
+        ("length", _POINTER),
+        ("page_table", _POINTER),
+    )
+
+
 _CONFIG = ctypes.POINTER(AttentionConfig)
 _FORWARD = ctypes.POINTER(ForwardArgs)
 _DECODE = ctypes.POINTER(DecodeArgs)
+_PREFIX = ctypes.POINTER(SharedPrefix)
+_SIZE = ctypes.POINTER(ctypes.c_size_t)
 _HANDLE = ctypes.POINTER(_POINTER)
 # What is called of kiln.h, with its parameters' types: first what returns a status.
 _CALLS = {
@@ -172,10 +188,13 @@ _CALLS = {
     "kiln_runtime_launch_forward": (_POINTER, _CONFIG, _POINTER, _FORWARD),
     "kiln_runtime_launch_decode": (_POINTER, _CONFIG, _POINTER, _DECODE),
     "kiln_decode_get": (_POINTER, _CONFIG, _HANDLE),
-    "kiln_decode_workspace_bytes": (_POINTER, _DECODE, ctypes.POINTER(ctypes.c_size_t)),
+    "kiln_decode_workspace_bytes": (_POINTER, _DECODE, _SIZE),
+    "kiln_shared_prefix_get": (_POINTER, _CONFIG, _HANDLE),
+    "kiln_shared_prefix_launch": (_POINTER, _POINTER, _DECODE, _PREFIX),
+    "kiln_shared_prefix_workspace_bytes": (_POINTER, _DECODE, _PREFIX, _SIZE),
 }
 _TEXTS = ("kiln_last_error", "kiln_version")
-_ENDS = ("kiln_runtime_destroy", "kiln_decode_release")
+_ENDS = ("kiln_runtime_destroy", "kiln_decode_release", "kiln_shared_prefix_release")
 
 
 def _load(path: Path) -> ctypes.CDLL:
@@ -225,4 +244,26 @@ class Runtime:
             self._lib.kiln_decode_workspace_bytes(kernel, args, size)
         finally:
             self._lib.kiln_decode_release(kernel)
+        return size.value
+
+    @contextlib.contextmanager
+    def _shared_prefix(self, config: AttentionConfig) -> Iterator[_POINTER]:
+        """The handle for a config; its kernels stay in the runtime's memory when it is released."""
+        decode = _POINTER()
+        self._lib.kiln_shared_prefix_get(self._handle, config, decode)
+        try:
+            yield decode
+        finally:
+            self._lib.kiln_shared_prefix_release(decode)
+
+    def launch_shared_prefix(
+        self, config: AttentionConfig, stream: int | None, args: DecodeArgs, prefix: SharedPrefix
+    ) -> None:
+        with self._shared_prefix(config) as decode:
+            self._lib.kiln_shared_prefix_launch(decode, stream, args, prefix)
+
+    def shared_prefix_workspace_bytes(self, config: AttentionConfig, args: DecodeArgs, prefix: SharedPrefix) -> int:
+        size = ctypes.c_size_t()
+        with self._shared_prefix(config) as decode:
+            self._lib.kiln_shared_prefix_workspace_bytes(decode, args, prefix, size)
         return size.value

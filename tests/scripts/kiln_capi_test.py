@@ -25,6 +25,7 @@ STRUCTS = {
     "kiln_attention_config": capi.AttentionConfig,
     "kiln_forward_args": capi.ForwardArgs,
     "kiln_decode_args": capi.DecodeArgs,
+    "kiln_shared_prefix": capi.SharedPrefix,
 }
 CONSTANTS = (
     *("F16", "BF16", "F32", "BOTTOM_RIGHT", "TOP_LEFT"),
@@ -121,6 +122,20 @@ class Calls(unittest.TestCase):
         args.workspace_bytes -= 16
         with self.assertRaisesRegex(capi.KilnError, "workspace_bytes is"):
             self.runtime.launch_decode(capi.AttentionConfig(), None, args)
+
+    def test_a_shared_prefix_reaches_the_driver(self):
+        q = capi.Tensor(0x10000, capi.Strides(8 * 128, 8 * 128, 128))
+        kv = capi.Tensor(0x20000, capi.Strides(512 * 2 * 128, 2 * 128, 128))
+        args = capi.DecodeArgs(q=q, k_cache=kv, v_cache=kv, out=q, batch=3, max_len_k=512, heads_q=8, heads_kv=2)
+        prefix = capi.SharedPrefix(k=kv, v=kv, len=8192)
+        args.workspace_bytes = self.runtime.shared_prefix_workspace_bytes(capi.AttentionConfig(), args, prefix)
+        self.assertGreater(args.workspace_bytes, 0)
+        args.workspace = 0x100000
+        self.runtime.launch_shared_prefix(capi.AttentionConfig(), None, args, prefix)
+        self.assertEqual(self.launches(), 3)
+        with self.assertRaisesRegex(capi.KilnError, "alibi is not supported with a shared prefix") as caught:
+            self.runtime.launch_shared_prefix(capi.AttentionConfig(alibi=1), None, args, prefix)
+        self.assertEqual(caught.exception.status, 2)
 
     def test_knows_the_version(self):
         self.assertRegex(self.runtime.version, r"^\d+\.\d+\.\d+$")
