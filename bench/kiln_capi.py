@@ -16,6 +16,7 @@ F16, BF16, F32 = range(3)
 BOTTOM_RIGHT, TOP_LEFT = range(2)
 WINDOW_NONE, WINDOW_SLIDING, WINDOW_FIXED = range(3)
 BIAS_NONE, BIAS_ADDITIVE, BIAS_MASK = range(3)
+MOST_MERGED_STATES = 16
 
 _INT = ctypes.c_int32
 _POINTER = ctypes.c_void_p
@@ -34,7 +35,7 @@ class Strides(ctypes.Structure):
 
 
 class Tensor(ctypes.Structure):
-    """kiln_input and kiln_output."""
+    """kiln_input and kiln_output, and the two of an LSE."""
 
     _fields_ = (("data", _POINTER), ("strides", Strides))
 
@@ -176,10 +177,42 @@ class SharedPrefix(_Versioned):
     )
 
 
+class PartialState(ctypes.Structure):
+    _fields_ = (("out", Tensor), ("lse", Tensor))
+
+
+class MergeConfig(_Versioned):
+    _fields_ = (
+        ("struct_size", ctypes.c_size_t),
+        ("dtype", _INT),
+        ("out_dtype", _INT),
+        ("head_dim_v", _INT),
+        ("reserved", _INT),
+    )
+    _defaults_: ClassVar = {"dtype": BF16, "out_dtype": BF16, "head_dim_v": 128}
+
+
+class MergeArgs(_Versioned):
+    _fields_ = (
+        ("struct_size", ctypes.c_size_t),
+        ("states", PartialState * MOST_MERGED_STATES),
+        ("out", Tensor),
+        ("num_states", _INT),
+        ("batch", _INT),
+        ("len", _INT),
+        ("heads", _INT),
+        ("lse", Tensor),
+        ("lse_base2", _INT),
+        ("reserved", _INT),
+    )
+
+
 _CONFIG = ctypes.POINTER(AttentionConfig)
 _FORWARD = ctypes.POINTER(ForwardArgs)
 _DECODE = ctypes.POINTER(DecodeArgs)
 _PREFIX = ctypes.POINTER(SharedPrefix)
+_MERGE_CONFIG = ctypes.POINTER(MergeConfig)
+_MERGE = ctypes.POINTER(MergeArgs)
 _SIZE = ctypes.POINTER(ctypes.c_size_t)
 _HANDLE = ctypes.POINTER(_POINTER)
 # What is called of kiln.h, with its parameters' types: first what returns a status.
@@ -187,6 +220,7 @@ _CALLS = {
     "kiln_runtime_create": (_POINTER, _HANDLE),
     "kiln_runtime_launch_forward": (_POINTER, _CONFIG, _POINTER, _FORWARD),
     "kiln_runtime_launch_decode": (_POINTER, _CONFIG, _POINTER, _DECODE),
+    "kiln_runtime_launch_merge": (_POINTER, _MERGE_CONFIG, _POINTER, _MERGE),
     "kiln_decode_get": (_POINTER, _CONFIG, _HANDLE),
     "kiln_decode_workspace_bytes": (_POINTER, _DECODE, _SIZE),
     "kiln_shared_prefix_get": (_POINTER, _CONFIG, _HANDLE),
@@ -236,6 +270,9 @@ class Runtime:
 
     def launch_decode(self, config: AttentionConfig, stream: int | None, args: DecodeArgs) -> None:
         self._lib.kiln_runtime_launch_decode(self._handle, config, stream, args)
+
+    def launch_merge(self, config: MergeConfig, stream: int | None, args: MergeArgs) -> None:
+        self._lib.kiln_runtime_launch_merge(self._handle, config, stream, args)
 
     def decode_workspace_bytes(self, config: AttentionConfig, args: DecodeArgs) -> int:
         kernel, size = _POINTER(), ctypes.c_size_t()
