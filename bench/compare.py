@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import argparse
+import functools
+import math
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import record
 
@@ -17,7 +20,7 @@ except ImportError:
 
 import peers
 from gpu_timing import interleaved
-from kiln_bench import Cache, Kiln
+from kiln_bench import Cache, Kiln, SharedCache, States
 
 TOKENS = 16384
 MODEL_DIM = 2048
@@ -26,6 +29,9 @@ LENGTHS = (512, 1024, 2048, 4096, 8192, 16384)
 ROTATED_BYTES = 256 << 20
 MOST_CACHE_BYTES = 40 << 30
 DECODE_DIM = 128
+
+# A Cache, or what else calls read in turn.
+Read = TypeVar("Read")
 
 
 def random(*shape: int, dtype: torch.dtype = torch.bfloat16) -> torch.Tensor:
@@ -138,9 +144,9 @@ def captured(calls: list[Callable[[], object]]) -> torch.cuda.CUDAGraph:
     return graph
 
 
-def in_turn(caches: list[Cache], kv_bytes: int) -> list[Cache]:
+def in_turn(caches: list[Read], call_bytes: int) -> list[Read]:
     """A round of all caches, and ten calls or more unless they are long."""
-    return caches * (2 if kv_bytes >= 1 << 30 else max(1, -(-10 // len(caches))))
+    return caches * (2 if call_bytes >= 1 << 30 else max(1, -(-10 // len(caches))))
 
 
 def kiln_calls(
@@ -154,19 +160,19 @@ def kiln_calls(
     return [call_for(cache) for cache in order]
 
 
-def timed_decode(row: dict, calls: dict[str, list[Callable[[], object]]], kv_bytes: int, rounds: int) -> dict:
+def timed_in_graphs(row: dict, calls: dict[str, list[Callable[[], object]]], call_bytes: int, rounds: int) -> dict:
     """Adds GB/s and microseconds of a call of each, out of a graph of all its calls."""
     row["calls_a_graph"] = len(calls["kiln"])
     replays = {name: captured(each).replay for name, each in calls.items()}
     for name, us in interleaved(replays, rounds=rounds).items():
         us_a_call = us / len(calls[name])
-        row[name] = round(kv_bytes / us_a_call / 1e3)
+        row[name] = round(call_bytes / us_a_call / 1e3)
         row[f"{name}_us"] = round(us_a_call, 2)
     return row
 
 
-def caches_of(make: Callable[[], Cache], kv_bytes: int) -> list[Cache]:
-    return in_turn([make() for _ in range(-(-ROTATED_BYTES // kv_bytes))], kv_bytes)
+def caches_of(make: Callable[[], Read], call_bytes: int) -> list[Read]:
+    return in_turn([make() for _ in range(-(-ROTATED_BYTES // call_bytes))], call_bytes)
 
 
 def key_bytes(heads_kv: int) -> int:
@@ -214,7 +220,7 @@ def decode_row(kiln: Kiln, heads: tuple[int, int], batch: int, length: int, roun
     if "fa2" in found:
         check_decode(row, calls, out, found["fa2"](order[0]))
     calls |= {name: [call_for(cache) for cache in order] for name, call_for in found.items()}
-    return timed_decode(row, calls, kv_bytes, rounds)
+    return timed_in_graphs(row, calls, kv_bytes, rounds)
 
 
 def paged_row(kiln: Kiln, batch: int, length: int, page_size: int, rounds: int) -> dict:
@@ -232,7 +238,7 @@ def paged_row(kiln: Kiln, batch: int, length: int, page_size: int, rounds: int) 
         check_decode(row, calls, out, judges["fa2"](out_of_pages(order[0])))
     calls["kiln_contiguous"] = kiln_calls(kiln, q, plain, torch.empty_like(q))
     calls |= {name: [call_for(cache) for cache in order] for name, call_for in peers.decode(q, order[0]).items()}
-    timed_decode(row, calls, kv_bytes, rounds)
+    timed_in_graphs(row, calls, kv_bytes, rounds)
     row["of_contiguous"] = round(row["kiln_contiguous_us"] / row["kiln_us"], 3)
     return row
 
@@ -252,7 +258,7 @@ def tokens_row(kiln: Kiln, batch: int, length: int, rounds: int) -> dict:
         check_decode(row, calls, out, found["fa2"](order[0]))
     calls["kiln_one_token"] = kiln_calls(kiln, one, order, torch.empty_like(one))
     calls |= {name: [call_for(cache) for cache in order] for name, call_for in found.items()}
-    timed_decode(row, calls, kv_bytes, rounds)
+    timed_in_graphs(row, calls, kv_bytes, rounds)
     row["of_one_token"] = round(row["kiln_us"] / row["kiln_one_token_us"], 3)
     return row
 
@@ -281,9 +287,71 @@ def ragged_decode_row(kiln: Kiln, batch: int, most: int, rounds: int) -> dict:
         check_decode(row, calls, out, found["fa2"](order[0]))
     calls["kiln_even"] = kiln_calls(kiln, q, even, torch.empty_like(q))
     calls |= {name: [call_for(cache) for cache in order] for name, call_for in found.items()}
-    timed_decode(row, calls, kv_bytes, rounds)
+    timed_in_graphs(row, calls, kv_bytes, rounds)
     row["of_even"] = round(row["kiln_even_us"] / row["kiln_us"], 3)
     return row
+
+
+def with_prefix(batch: int, prefix: int, own: int, heads_kv: int) -> SharedCache:
+    lengths = torch.full((batch,), own, dtype=torch.int32, device="cuda")
+    k, v = (random(prefix + batch * own, heads_kv, DECODE_DIM) for _ in range(2))
+    return SharedCache(k, v, prefix, lengths)
+
+
+def shared_prefix_row(kiln: Kiln, batch: int, prefix: int, own: int, rounds: int) -> dict:
+    """All sequences begin with the same keys, beside plain decode where each has a copy of them."""
+    heads = (32, 8)
+    kv_bytes = (prefix + batch * own) * key_bytes(heads[1])
+    order = caches_of(lambda: with_prefix(batch, prefix, own, heads[1]), kv_bytes)
+    plain_bytes = batch * (prefix + own) * key_bytes(heads[1])
+    plain = in_turn([cache.copied() for cache in order[: -(-ROTATED_BYTES // plain_bytes)]], plain_bytes)
+    q = random(batch, 1, heads[0], DECODE_DIM)
+    out = torch.empty_like(q)
+    row = decode_case("shared_prefix", heads, batch, own) | {"prefix": prefix}
+    workspace = kiln.shared_prefix_workspace(q, order[0], out)
+    calls: dict[str, list[Callable[[], object]]] = {
+        "kiln": [functools.partial(kiln.shared_prefix, q, cache, out, workspace=workspace) for cache in order]
+    }
+    judges = peers.decode(q, plain[0])
+    if "fa2" in judges:
+        check_decode(row, calls, out, judges["fa2"](plain[0]))
+    calls["kiln_plain"] = kiln_calls(kiln, q, plain, torch.empty_like(q))
+    found = peers.shared_prefix(q, order[0])
+    calls |= {name: [call_for(cache) for cache in order] for name, call_for in found.items()}
+    timed_in_graphs(row, calls, kv_bytes, rounds)
+    row["of_plain"] = round(row["kiln_us"] / row["kiln_plain_us"], 3)
+    return row
+
+
+def partial_states(rows: int, count: int, heads: int, dtype: torch.dtype) -> States:
+    out = random(rows, count, heads, DECODE_DIM, dtype=dtype)
+    return States(out, random(rows, count, heads, dtype=torch.float32))
+
+
+def merged(states: States) -> torch.Tensor:
+    """In float32, by torch."""
+    weights = torch.softmax(states.lse * math.log(2), dim=1)
+    return (weights[..., None] * states.out.float()).sum(dim=1)
+
+
+def merge_row(kiln: Kiln, count: int, dtype: torch.dtype, rounds: int) -> dict:
+    """States of 4,096 tokens into bf16 and their LSEs."""
+    rows, heads = 4096, 32
+    state_bytes, result_bytes = (each.itemsize * DECODE_DIM + 4 for each in (dtype, torch.bfloat16))
+    call_bytes = rows * heads * (count * state_bytes + result_bytes)
+    order = caches_of(lambda: partial_states(rows, count, heads, dtype), call_bytes)
+    out = torch.empty(rows, heads, DECODE_DIM, dtype=torch.bfloat16, device="cuda")
+    lse = torch.empty(rows, heads, dtype=torch.float32, device="cuda")
+    row = {"case": "merge", "heads": str(heads), "rows": rows, "states": count}
+    row["dtype"] = str(dtype).removeprefix("torch.")
+    calls: dict[str, list[Callable[[], object]]] = {
+        "kiln": [functools.partial(kiln.merge, states, out, lse) for states in order]
+    }
+    calls["kiln"][0]()
+    row["difference_from_torch"] = difference(out, merged(order[0]))
+    found = peers.merge(order[0])
+    calls |= {name: [call_for(states) for states in order] for name, call_for in found.items()}
+    return timed_in_graphs(row, calls, call_bytes, rounds) | {"unit": "GB/s read and written"}
 
 
 def decode_rows(kiln: Kiln, quick: bool) -> Iterator[dict]:
@@ -299,6 +367,11 @@ def decode_rows(kiln: Kiln, quick: bool) -> Iterator[dict]:
     for batch in (8,) if quick else (8, 32):
         yield tokens_row(kiln, batch, 8192, rounds)
     yield ragged_decode_row(kiln, 64, 4096 if quick else 32768, rounds)
+    for batch in (32,) if quick else (32, 128):
+        yield shared_prefix_row(kiln, batch, 8192, 512, rounds)
+    for dtype in (torch.bfloat16, torch.float32):
+        for count in (2,) if quick else (2, 8):
+            yield merge_row(kiln, count, dtype, rounds)
 
 
 PARTS = {"forward_portable": (forward_rows, "TFLOP/s"), "decode": (decode_rows, "GB/s of K and V")}
@@ -327,7 +400,7 @@ def main() -> int:
         for row in rows_of(kiln, arguments.quick):
             torch.cuda.empty_cache()
             print("  ".join(f"{name}={value}" for name, value in row.items()), flush=True)
-            rows.append({**row, "unit": unit})
+            rows.append({**row, "unit": row.get("unit", unit)})
         path = record.write(
             part,
             device=torch.cuda.get_device_name(),

@@ -40,6 +40,50 @@ class Cache:
         return self.k.shape[1] * (1 if self.table is None else self.table.shape[1])
 
 
+@dataclass(frozen=True)
+class SharedCache:
+    """Keys and values that all sequences begin with, and behind them in the same memory what each has of its own."""
+
+    k: torch.Tensor  # [prefix + batch * own, heads, dim]
+    v: torch.Tensor
+    prefix: int
+    lengths: torch.Tensor  # [batch], int32: of its own
+
+    @property
+    def own(self) -> Cache:
+        k, v = (tensor[self.prefix :].unflatten(0, (self.lengths.numel(), -1)) for tensor in (self.k, self.v))
+        return Cache(k, v, self.lengths)
+
+    def copied(self) -> Cache:
+        """The same where each sequence has a copy of the prefix."""
+        copies = (self.lengths.numel(), -1, -1, -1)
+        pairs = ((self.k, self.own.k), (self.v, self.own.v))
+        k, v = (torch.cat((whole[: self.prefix].expand(copies), own), dim=1) for whole, own in pairs)
+        return Cache(k, v, self.lengths + self.prefix)
+
+
+@dataclass(frozen=True)
+class States:
+    """What attention over parts of the keys gave, LSEs to base 2."""
+
+    out: torch.Tensor  # [rows, states, heads, dim]
+    lse: torch.Tensor  # [rows, states, heads], float32
+
+
+def _prefix(cache: SharedCache) -> capi.SharedPrefix:
+    return capi.SharedPrefix(k=_tensor(cache.k), v=_tensor(cache.v), len=cache.prefix)
+
+
+def _lse(lse: torch.Tensor) -> capi.Tensor:
+    """A [rows, heads] tensor."""
+    return capi.Tensor(lse.data_ptr(), capi.Strides(0, *lse.stride()))
+
+
+def _workspace(size: int, q: torch.Tensor) -> torch.Tensor:
+    """Zeroed, as it must be before the first call."""
+    return torch.zeros(max(size, 16), dtype=torch.uint8, device=q.device)
+
+
 def _decode_config(q: torch.Tensor, cache: Cache, causal: bool, rows: int) -> capi.AttentionConfig:
     return _config(q, cache.v, causal=causal, paged=int(cache.table is not None), decode_rows=rows)
 
@@ -133,9 +177,9 @@ class Kiln:
     def decode_workspace(
         self, q: torch.Tensor, cache: Cache, out: torch.Tensor, *, causal: bool = False, rows: int = 16
     ) -> torch.Tensor:
-        """What decode() needs for such a call, zeroed as it must be before the first."""
+        """What decode() needs for such a call."""
         size = self._runtime.decode_workspace_bytes(_decode_config(q, cache, causal, rows), _decode_args(q, cache, out))
-        return torch.zeros(max(size, 16), dtype=torch.uint8, device=q.device)
+        return _workspace(size, q)
 
     def decode(
         self,
@@ -152,3 +196,34 @@ class Kiln:
         args.workspace = workspace.data_ptr()
         args.workspace_bytes = workspace.numel()
         self._runtime.launch_decode(_decode_config(q, cache, causal, rows), _stream(), args)
+
+    def shared_prefix_workspace(self, q: torch.Tensor, cache: SharedCache, out: torch.Tensor) -> torch.Tensor:
+        """What shared_prefix() needs for such a call."""
+        own = cache.own
+        config, args = _decode_config(q, own, causal=False, rows=16), _decode_args(q, own, out)
+        return _workspace(self._runtime.shared_prefix_workspace_bytes(config, args, _prefix(cache)), q)
+
+    def shared_prefix(self, q: torch.Tensor, cache: SharedCache, out: torch.Tensor, *, workspace: torch.Tensor) -> None:
+        """decode() of one new token of each sequence."""
+        own = cache.own
+        args = _decode_args(q, own, out)
+        args.workspace = workspace.data_ptr()
+        args.workspace_bytes = workspace.numel()
+        config = _decode_config(q, own, causal=False, rows=16)
+        self._runtime.launch_shared_prefix(config, _stream(), args, _prefix(cache))
+
+    def merge(self, states: States, out: torch.Tensor, lse: torch.Tensor) -> None:
+        """Into out [rows, heads, dim] and lse [rows, heads]."""
+        rows, count, heads, dim = states.out.shape
+        args = capi.MergeArgs(
+            states=tuple(capi.PartialState(_tensor(states.out[:, i]), _lse(states.lse[:, i])) for i in range(count)),
+            out=_tensor(out),
+            num_states=count,
+            batch=1,
+            len=rows,
+            heads=heads,
+            lse=_lse(lse),
+            lse_base2=1,
+        )
+        config = capi.MergeConfig(dtype=_DTYPES[states.out.dtype], out_dtype=_DTYPES[out.dtype], head_dim_v=dim)
+        self._runtime.launch_merge(config, _stream(), args)

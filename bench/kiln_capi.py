@@ -6,7 +6,9 @@ compared with the header by tests/scripts/kiln_capi_test.py.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,6 +16,7 @@ F16, BF16, F32 = range(3)
 BOTTOM_RIGHT, TOP_LEFT = range(2)
 WINDOW_NONE, WINDOW_SLIDING, WINDOW_FIXED = range(3)
 BIAS_NONE, BIAS_ADDITIVE, BIAS_MASK = range(3)
+MOST_MERGED_STATES = 16
 
 _INT = ctypes.c_int32
 _POINTER = ctypes.c_void_p
@@ -32,7 +35,7 @@ class Strides(ctypes.Structure):
 
 
 class Tensor(ctypes.Structure):
-    """kiln_input and kiln_output."""
+    """kiln_input and kiln_output, and the two of an LSE."""
 
     _fields_ = (("data", _POINTER), ("strides", Strides))
 
@@ -162,20 +165,70 @@ class DecodeArgs(_Versioned):
     _defaults_: ClassVar = {"len_q": 1, "window_left": -1, "window_right": -1}
 
 
+class SharedPrefix(_Versioned):
+    _fields_ = (
+        ("struct_size", ctypes.c_size_t),
+        ("k", Tensor),
+        ("v", Tensor),
+        ("len", _INT),
+        ("reserved", _INT),
+        ("length", _POINTER),
+        ("page_table", _POINTER),
+    )
+
+
+class PartialState(ctypes.Structure):
+    _fields_ = (("out", Tensor), ("lse", Tensor))
+
+
+class MergeConfig(_Versioned):
+    _fields_ = (
+        ("struct_size", ctypes.c_size_t),
+        ("dtype", _INT),
+        ("out_dtype", _INT),
+        ("head_dim_v", _INT),
+        ("reserved", _INT),
+    )
+    _defaults_: ClassVar = {"dtype": BF16, "out_dtype": BF16, "head_dim_v": 128}
+
+
+class MergeArgs(_Versioned):
+    _fields_ = (
+        ("struct_size", ctypes.c_size_t),
+        ("states", PartialState * MOST_MERGED_STATES),
+        ("out", Tensor),
+        ("num_states", _INT),
+        ("batch", _INT),
+        ("len", _INT),
+        ("heads", _INT),
+        ("lse", Tensor),
+        ("lse_base2", _INT),
+        ("reserved", _INT),
+    )
+
+
 _CONFIG = ctypes.POINTER(AttentionConfig)
 _FORWARD = ctypes.POINTER(ForwardArgs)
 _DECODE = ctypes.POINTER(DecodeArgs)
+_PREFIX = ctypes.POINTER(SharedPrefix)
+_MERGE_CONFIG = ctypes.POINTER(MergeConfig)
+_MERGE = ctypes.POINTER(MergeArgs)
+_SIZE = ctypes.POINTER(ctypes.c_size_t)
 _HANDLE = ctypes.POINTER(_POINTER)
 # What is called of kiln.h, with its parameters' types: first what returns a status.
 _CALLS = {
     "kiln_runtime_create": (_POINTER, _HANDLE),
     "kiln_runtime_launch_forward": (_POINTER, _CONFIG, _POINTER, _FORWARD),
     "kiln_runtime_launch_decode": (_POINTER, _CONFIG, _POINTER, _DECODE),
+    "kiln_runtime_launch_merge": (_POINTER, _MERGE_CONFIG, _POINTER, _MERGE),
     "kiln_decode_get": (_POINTER, _CONFIG, _HANDLE),
-    "kiln_decode_workspace_bytes": (_POINTER, _DECODE, ctypes.POINTER(ctypes.c_size_t)),
+    "kiln_decode_workspace_bytes": (_POINTER, _DECODE, _SIZE),
+    "kiln_shared_prefix_get": (_POINTER, _CONFIG, _HANDLE),
+    "kiln_shared_prefix_launch": (_POINTER, _POINTER, _DECODE, _PREFIX),
+    "kiln_shared_prefix_workspace_bytes": (_POINTER, _DECODE, _PREFIX, _SIZE),
 }
 _TEXTS = ("kiln_last_error", "kiln_version")
-_ENDS = ("kiln_runtime_destroy", "kiln_decode_release")
+_ENDS = ("kiln_runtime_destroy", "kiln_decode_release", "kiln_shared_prefix_release")
 
 
 def _load(path: Path) -> ctypes.CDLL:
@@ -218,6 +271,9 @@ class Runtime:
     def launch_decode(self, config: AttentionConfig, stream: int | None, args: DecodeArgs) -> None:
         self._lib.kiln_runtime_launch_decode(self._handle, config, stream, args)
 
+    def launch_merge(self, config: MergeConfig, stream: int | None, args: MergeArgs) -> None:
+        self._lib.kiln_runtime_launch_merge(self._handle, config, stream, args)
+
     def decode_workspace_bytes(self, config: AttentionConfig, args: DecodeArgs) -> int:
         kernel, size = _POINTER(), ctypes.c_size_t()
         self._lib.kiln_decode_get(self._handle, config, kernel)
@@ -225,4 +281,26 @@ class Runtime:
             self._lib.kiln_decode_workspace_bytes(kernel, args, size)
         finally:
             self._lib.kiln_decode_release(kernel)
+        return size.value
+
+    @contextlib.contextmanager
+    def _shared_prefix(self, config: AttentionConfig) -> Iterator[_POINTER]:
+        """The handle for a config; its kernels stay in the runtime's memory when it is released."""
+        decode = _POINTER()
+        self._lib.kiln_shared_prefix_get(self._handle, config, decode)
+        try:
+            yield decode
+        finally:
+            self._lib.kiln_shared_prefix_release(decode)
+
+    def launch_shared_prefix(
+        self, config: AttentionConfig, stream: int | None, args: DecodeArgs, prefix: SharedPrefix
+    ) -> None:
+        with self._shared_prefix(config) as decode:
+            self._lib.kiln_shared_prefix_launch(decode, stream, args, prefix)
+
+    def shared_prefix_workspace_bytes(self, config: AttentionConfig, args: DecodeArgs, prefix: SharedPrefix) -> int:
+        size = ctypes.c_size_t()
+        with self._shared_prefix(config) as decode:
+            self._lib.kiln_shared_prefix_workspace_bytes(decode, args, prefix, size)
         return size.value

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 
 import torch
-from kiln_bench import Cache
+from kiln_bench import Cache, SharedCache, States
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -175,6 +175,52 @@ def decode(q: torch.Tensor, cache: Cache, *, ragged: bool = False) -> dict[str, 
             found["flashinfer"] = [_flashinfer_decode(q, cache, _flashinfer_workspace())]
     taken = {name: [call_for for call_for in ways if supported(call_for(cache))] for name, ways in found.items()}
     return {name: ways[0] for name, ways in taken.items() if ways}
+
+
+def _flashinfer_cascade(q: torch.Tensor, cache: SharedCache, workspace: torch.Tensor) -> Callable[[SharedCache], Call]:
+    """Planned here, once for all caches like this one. Prefix and own keys are full pages of one memory."""
+    page_size = 16
+    batch, _, heads_q, dim = q.shape
+    heads_kv = cache.k.shape[1]
+    shared, own = cache.prefix // page_size, cache.own.most // page_size
+    ints = functools.partial(torch.arange, dtype=torch.int32, device=q.device)
+    queries = [ints(2) * batch, ints(batch + 1)]
+    indptr = [ints(2) * shared, ints(batch + 1) * own]
+    indices = [ints(shared), ints(shared, shared + batch * own)]
+    last_page_len = [torch.full_like(each[1:], page_size) for each in indptr]
+    wrapper = flashinfer.MultiLevelCascadeAttentionWrapper(2, workspace)
+    wrapper.plan(
+        queries, indptr, indices, last_page_len, heads_q, heads_kv, dim, page_size,
+        q_data_type=q.dtype, kv_data_type=q.dtype,
+    )  # fmt: skip
+    rows = q.flatten(0, 1)
+
+    def call_for(cache: SharedCache) -> Call:
+        k, v = (tensor.view(-1, page_size, heads_kv, dim) for tensor in (cache.k, cache.v))
+        return lambda: wrapper.run(rows, (k, v)).view_as(q)
+
+    return call_for
+
+
+def shared_prefix(q: torch.Tensor, cache: SharedCache) -> dict[str, Callable[[SharedCache], Call]]:
+    """Those that decode one new token of each sequence and read a shared prefix once."""
+    if flashinfer is not None:
+        with contextlib.suppress(*REFUSALS):
+            call_for = _flashinfer_cascade(q, cache, _flashinfer_workspace())
+            if supported(call_for(cache)):
+                return {"flashinfer": call_for}
+    return {}
+
+
+def _flashinfer_merge(states: States) -> Call:
+    return lambda: flashinfer.merge_states(states.out, states.lse)[0]
+
+
+def merge(states: States) -> dict[str, Callable[[States], Call]]:
+    """Those that merge such states; FlashInfer has no float32 ones."""
+    if flashinfer is None or states.out.dtype == torch.float32 or not supported(_flashinfer_merge(states)):
+        return {}
+    return {"flashinfer": _flashinfer_merge}
 
 
 def supported(call: Callable[[], torch.Tensor]) -> bool:

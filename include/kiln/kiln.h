@@ -292,6 +292,22 @@ typedef struct kiln_decode_args {
   int32_t reserved;             /**< 0 */
 } kiln_decode_args;
 
+/** Keys and values that every sequence of a batch begins with: kiln_shared_prefix_launch(). */
+typedef struct kiln_shared_prefix {
+  size_t struct_size;
+  kiln_input k;     /**< [len, heads_kv, head_dim_qk], or pages; strides.batch is from page to page, else not used */
+  kiln_input v;     /**< [len, heads_kv, head_dim_v], or pages */
+  int32_t len;      /**< with a length on the device: the most */
+  int32_t reserved; /**< 0 */
+
+  /* From here on optional. */
+  /** Device memory, one number: how many keys the prefix has. Read by the kernel, so a captured graph follows it. Null:
+   * len. The value is clamped to [0, len]. */
+  const int32_t* length;
+  /** Paged only: device memory, ⌈len / page_size⌉ pages of the decode arguments' page_size keys each. */
+  const int32_t* page_table;
+} kiln_shared_prefix;
+
 /** Strides of a dense [batch, length, heads, dim] tensor. */
 static inline kiln_strides kiln_strides_bshd(int64_t length, int64_t heads, int64_t dim) {
   kiln_strides strides = {length * heads * dim, heads * dim, dim};
@@ -331,6 +347,14 @@ static inline kiln_decode_args kiln_decode_args_init(void) {
   args.len_q = 1;
   args.window_left = args.window_right = -1;
   return args;
+}
+
+/** The defaults: all is null or 0. */
+static inline kiln_shared_prefix kiln_shared_prefix_init(void) {
+  kiln_shared_prefix prefix;
+  memset(&prefix, 0, sizeof(prefix));
+  prefix.struct_size = sizeof(prefix);
+  return prefix;
 }
 
 /** What is fixed when a merging kernel is compiled. All members are optional. */
@@ -562,6 +586,32 @@ static inline kiln_kernel_info kiln_kernel_info_init(void) {
 KILN_API kiln_status kiln_forward_info(const kiln_forward_kernel* kernel, kiln_kernel_info* info);
 KILN_API kiln_status kiln_decode_info(const kiln_decode_kernel* kernel, kiln_kernel_info* info);
 KILN_API kiln_status kiln_merge_info(const kiln_merge_kernel* kernel, kiln_kernel_info* info);
+
+/* ---- Decode of a shared prefix ---- */
+
+/** Decode of a batch whose sequences share a prefix, which is read once for all of them: attention over the prefix,
+ * attention over what each sequence has of its own, and a merge of the two; three kernels one after the other. It is
+ * owned, and launched, as a kernel is. */
+typedef struct kiln_shared_prefix_decode kiln_shared_prefix_decode;
+
+/** Gets all three kernels, each as kiln_decode_get() and kiln_merge_get() do. What hides or shifts keys by their
+ * position (windows, ALiBi, a bias, a top-left diagonal) is refused. */
+KILN_API kiln_status kiln_shared_prefix_get(const kiln_runtime* runtime, const kiln_attention_config* config,
+                                            kiln_shared_prefix_decode** decode);
+KILN_API kiln_status kiln_shared_prefix_retain(kiln_shared_prefix_decode* decode);
+KILN_API void kiln_shared_prefix_release(kiln_shared_prefix_decode* decode);
+
+/** `args` is of each sequence's own keys, the new tokens' included, as if there were no prefix: lengths, pages and all
+ * else count from the first key behind it. Queries lie one behind the other: packed, total_q just the last entry of
+ * cu_seqlens_q, or so that q.strides.batch = len_q · q.strides.row. seqused_q is refused: pack them instead. */
+KILN_API kiln_status kiln_shared_prefix_launch(const kiln_shared_prefix_decode* decode, kiln_stream stream,
+                                               const kiln_decode_args* args, const kiln_shared_prefix* prefix);
+
+/** Exact size of the workspace that a call with these shapes needs, in place of kiln_decode_workspace_bytes(); pointers
+ * are not looked at. It is zeroed once, and one for all calls on a stream may be as large as the largest. */
+KILN_API kiln_status kiln_shared_prefix_workspace_bytes(const kiln_shared_prefix_decode* decode,
+                                                        const kiln_decode_args* args, const kiln_shared_prefix* prefix,
+                                                        size_t* bytes);
 
 #ifdef __cplusplus
 }

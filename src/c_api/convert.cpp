@@ -158,6 +158,15 @@ DecodeArgs to_cpp(const kiln_decode_args& args) {
           .workspace_bytes = args.workspace_bytes};
 }
 
+SharedPrefix to_cpp(const kiln_shared_prefix& prefix) {
+  check_reserved(prefix.reserved);
+  return {.k = to_cpp(prefix.k),
+          .v = to_cpp(prefix.v),
+          .len = prefix.len,
+          .length = prefix.length,
+          .page_table = prefix.page_table};
+}
+
 MergeConfig to_cpp(const kiln_merge_config& config) {
   check_reserved(config.reserved);
   return {.dtype = choose<DType>(config.dtype, "dtype", kDTypes),

@@ -2,6 +2,7 @@
 
 #include <kiln/kiln.h>
 #include <kiln/runtime.hpp>
+#include <kiln/shared_prefix.hpp>
 
 namespace kiln::c_api {
 
@@ -10,6 +11,7 @@ namespace kiln::c_api {
 AttentionConfig to_cpp(const kiln_attention_config& config);
 ForwardArgs to_cpp(const kiln_forward_args& args);
 DecodeArgs to_cpp(const kiln_decode_args& args);
+SharedPrefix to_cpp(const kiln_shared_prefix& prefix);
 MergeConfig to_cpp(const kiln_merge_config& config);
 MergeArgs to_cpp(const kiln_merge_args& args);
 KernelKind to_kind(std::int32_t kind);

@@ -12,9 +12,9 @@ using kiln::c_api::write_struct;
 
 namespace {
 
-template <class Kernel>
-void release(Kernel* kernel) {
-  if (kernel != nullptr && kernel->release()) delete kernel;
+template <class Handle>
+void release(Handle* handle) {
+  if (handle != nullptr && handle->release()) delete handle;
 }
 
 template <class Kernel>
@@ -24,14 +24,14 @@ kiln_status retain(Kernel* kernel) {
 
 template <class Kernel, class Args>
 kiln_status launch(const Kernel* kernel, kiln_stream stream, const Args* args) {
-  return guarded([&] { required(kernel, "kernel").kernel.launch(stream, read_struct(args, "args")); });
+  return guarded([&] { required(kernel, "kernel").handle.launch(stream, read_struct(args, "args")); });
 }
 
 template <class Kernel>
 kiln_status info_of(const Kernel* kernel, kiln_kernel_info* info) {
   return guarded([&] {
     const auto& counted = required(kernel, "kernel");
-    write_struct(info, to_c(counted.kernel.info(), counted.config, counted.merge_config), "info");
+    write_struct(info, to_c(counted.handle.info(), counted.config, counted.merge_config), "info");
   });
 }
 
@@ -79,7 +79,7 @@ kiln_status kiln_merge_launch(const kiln_merge_kernel* kernel, kiln_stream strea
 
 kiln_status kiln_decode_workspace_bytes(const kiln_decode_kernel* kernel, const kiln_decode_args* args, size_t* bytes) {
   return guarded(
-      [&] { required(bytes, "bytes") = required(kernel, "kernel").kernel.workspace_bytes(read_struct(args, "args")); });
+      [&] { required(bytes, "bytes") = required(kernel, "kernel").handle.workspace_bytes(read_struct(args, "args")); });
 }
 
 kiln_status kiln_forward_info(const kiln_forward_kernel* kernel, kiln_kernel_info* info) {
@@ -88,3 +88,32 @@ kiln_status kiln_forward_info(const kiln_forward_kernel* kernel, kiln_kernel_inf
 
 kiln_status kiln_decode_info(const kiln_decode_kernel* kernel, kiln_kernel_info* info) { return info_of(kernel, info); }
 kiln_status kiln_merge_info(const kiln_merge_kernel* kernel, kiln_kernel_info* info) { return info_of(kernel, info); }
+
+kiln_status kiln_shared_prefix_get(const kiln_runtime* runtime, const kiln_attention_config* config,
+                                   kiln_shared_prefix_decode** decode) {
+  return create(decode, "decode", [&] {
+    return new kiln_shared_prefix_decode(
+        required(runtime, "runtime").runtime.shared_prefix_decode(read_struct(config, "config")));
+  });
+}
+
+kiln_status kiln_shared_prefix_retain(kiln_shared_prefix_decode* decode) {
+  return guarded([&] { required(decode, "decode").retain(); });
+}
+
+void kiln_shared_prefix_release(kiln_shared_prefix_decode* decode) { release(decode); }
+
+kiln_status kiln_shared_prefix_launch(const kiln_shared_prefix_decode* decode, kiln_stream stream,
+                                      const kiln_decode_args* args, const kiln_shared_prefix* prefix) {
+  return guarded([&] {
+    required(decode, "decode").handle.launch(stream, read_struct(args, "args"), read_struct(prefix, "prefix"));
+  });
+}
+
+kiln_status kiln_shared_prefix_workspace_bytes(const kiln_shared_prefix_decode* decode, const kiln_decode_args* args,
+                                               const kiln_shared_prefix* prefix, size_t* bytes) {
+  return guarded([&] {
+    required(bytes, "bytes") =
+        required(decode, "decode").handle.workspace_bytes(read_struct(args, "args"), read_struct(prefix, "prefix"));
+  });
+}

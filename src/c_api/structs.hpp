@@ -36,6 +36,9 @@ template <>
 inline constexpr Layout<kiln_decode_args> kLayout<kiln_decode_args> = {
     "kiln_decode_args", offsetof(kiln_decode_args, lse), kiln_decode_args_init};
 template <>
+inline constexpr Layout<kiln_shared_prefix> kLayout<kiln_shared_prefix> = {
+    "kiln_shared_prefix", offsetof(kiln_shared_prefix, length), kiln_shared_prefix_init};
+template <>
 inline constexpr Layout<kiln_kernel_request> kLayout<kiln_kernel_request> = {
     "kiln_kernel_request", offsetof(kiln_kernel_request, merge_config), kiln_kernel_request_init};
 template <>

@@ -25,6 +25,7 @@ static void every_failure_has_its_status(void) {
   kiln_runtime* const runtime = machine_runtime();
   kiln_runtime* other = NULL;
   kiln_forward_kernel* kernel = NULL;
+  kiln_shared_prefix_decode* decode = machine_address(1);
   kiln_stream stream = NULL;
 
   setenv("NVRTC_SHIM_FAIL", "compile", 1);
@@ -45,6 +46,10 @@ static void every_failure_has_its_status(void) {
   CHECK_FAILS(kiln_forward_get(runtime, &config, &kernel), KILN_ERROR_UNSUPPORTED, "head_dim_qk 84");
   CHECK(kernel == NULL);
   config.head_dim_qk = 128;
+  config.alibi = 1;
+  CHECK_FAILS(kiln_shared_prefix_get(runtime, &config, &decode), KILN_ERROR_UNSUPPORTED, "alibi is not supported");
+  CHECK(decode == NULL);
+  config.alibi = 0;
   CHECK_OK(kiln_options_set(options, "jit", "off"));
   CHECK_OK(kiln_runtime_create(options, &other));
   CHECK_FAILS(kiln_forward_get(other, &config, &kernel), KILN_ERROR_MISSING_KERNEL, "kiln precompile --kind forward");

@@ -40,13 +40,17 @@ typedef struct DecodeParams {
   int32_t groups, splits, split_tiles, row_tiles, share_cost, alike, simple_cache, align_top_left;
 } DecodeParams;
 
-static void last_launch(const char* kernel, void* params, size_t params_bytes) {
+static void launch_at(int index, const char* kernel, void* params, size_t params_bytes) {
   FakeLaunch launch;
   memset(&launch, 0, sizeof(launch));
-  CHECK(fake.launch(fake.launch_count() - 1, &launch));
+  CHECK(fake.launch(index, &launch));
   CHECK(strcmp(launch.kernel, kernel) == 0);
   CHECK(launch.params_bytes == params_bytes);
   memcpy(params, launch.params, params_bytes);
+}
+
+static void last_launch(const char* kernel, void* params, size_t params_bytes) {
+  launch_at(fake.launch_count() - 1, kernel, params, params_bytes);
 }
 
 static int same_strides(kiln_strides a, kiln_strides b) {
@@ -237,6 +241,55 @@ static void merge_launches_what_the_arguments_say(kiln_runtime* runtime) {
   kiln_merge_release(kernel);
 }
 
+static void a_shared_prefix_is_three_launches(kiln_runtime* runtime) {
+  kiln_attention_config config = kiln_attention_config_init();
+  kiln_decode_args args = machine_decode_args();
+  kiln_shared_prefix prefix = machine_shared_prefix();
+  kiln_shared_prefix without_keys = machine_shared_prefix();
+  kiln_shared_prefix_decode* decode = NULL;
+  DecodeParams shared, own, merge;
+  PartialState states[2];
+  size_t bytes = 0;
+  const int before = fake.launch_count();
+  config.paged = 1;
+  args.page_table = machine_address(0x70000);
+  args.page_table_stride = 256;
+  args.page_size = 16;
+  args.lengths = machine_address(0x71000);
+  args.workspace = machine_address(0x100000);
+  prefix.length = machine_address(0x72004);
+  prefix.page_table = machine_address(0x73000);
+  CHECK_OK(kiln_shared_prefix_get(runtime, &config, &decode));
+  CHECK_OK(kiln_shared_prefix_retain(decode));
+  kiln_shared_prefix_release(decode);
+  CHECK_OK(kiln_shared_prefix_workspace_bytes(decode, &args, &prefix, &bytes));
+  CHECK(bytes > 0);
+  args.workspace_bytes = bytes - 1;
+  CHECK_REFUSED(kiln_shared_prefix_launch(decode, NULL, &args, &prefix), "workspace_bytes is");
+  args.workspace_bytes = bytes;
+  without_keys.k.data = NULL;
+  CHECK_REFUSED(kiln_shared_prefix_launch(decode, NULL, &args, &without_keys), "of the shared prefix: ");
+  CHECK(fake.launch_count() == before);
+  fake.set_params_bytes(sizeof(DecodeParams)); /* a merge has more; its first states lie in these */
+  CHECK_OK(kiln_shared_prefix_launch(decode, NULL, &args, &prefix));
+  CHECK(fake.launch_count() == before + 3);
+  launch_at(before, "kiln_decode", &shared, sizeof(shared));
+  launch_at(before + 1, "kiln_decode", &own, sizeof(own));
+  launch_at(before + 2, "kiln_merge", &merge, sizeof(merge));
+  memcpy(states, &merge, sizeof(states));
+  CHECK(shared.call.q == args.q.data && shared.call.k == prefix.k.data && shared.call.v == prefix.v.data);
+  CHECK(same_strides(shared.call.k_strides, prefix.k.strides) && same_strides(shared.call.v_strides, prefix.v.strides));
+  CHECK(shared.call.batch == 1 && shared.call.len_q == 2 && shared.call.len_k == 5000);
+  CHECK(shared.call.seqused_k == prefix.length && shared.call.page_table == prefix.page_table);
+  CHECK(own.call.q == args.q.data && own.call.k == args.k_cache.data && own.call.v == args.v_cache.data);
+  CHECK(own.call.batch == 2 && own.call.len_q == 1 && own.call.len_k == 4096);
+  CHECK(own.call.seqused_k == args.lengths && own.call.page_table == args.page_table);
+  CHECK(states[0].o == shared.call.o && states[0].lse == shared.call.lse);
+  CHECK(states[1].o == own.call.o && states[1].lse == own.call.lse);
+  fake.set_params_bytes(0);
+  kiln_shared_prefix_release(decode);
+}
+
 static void tells_what_a_kernel_is(kiln_runtime* runtime) {
   kiln_attention_config config = kiln_attention_config_init();
   kiln_kernel_info info = kiln_kernel_info_init();
@@ -260,13 +313,17 @@ static void tells_what_a_kernel_is(kiln_runtime* runtime) {
 static void a_kernel_lives_as_long_as_its_owners(void) {
   const kiln_attention_config config = kiln_attention_config_init();
   const kiln_forward_args args = machine_forward_args();
+  kiln_shared_prefix_decode* decode = NULL;
   kiln_runtime* const runtime = machine_runtime();
   const int launches = fake.launch_count();
   const int libraries = fake.live_libraries();
   kiln_forward_kernel* kernel = NULL;
   CHECK_OK(kiln_forward_get(runtime, &config, &kernel));
   CHECK_OK(kiln_forward_retain(kernel));
+  CHECK_OK(kiln_shared_prefix_get(runtime, &config, &decode));
   kiln_runtime_destroy(runtime);
+  CHECK(fake.live_libraries() == libraries + 4);
+  kiln_shared_prefix_release(decode);
   kiln_forward_release(kernel);
   CHECK_OK(kiln_forward_launch(kernel, NULL, &args));
   CHECK(fake.launch_count() == launches + 1 && fake.live_libraries() == libraries + 1);
@@ -333,6 +390,7 @@ void test_kernels(void) {
   every_feature_reaches_the_kernel(runtime);
   decode_launches_what_the_arguments_say(runtime);
   merge_launches_what_the_arguments_say(runtime);
+  a_shared_prefix_is_three_launches(runtime);
   tells_what_a_kernel_is(runtime);
   kiln_runtime_destroy(runtime);
   unsetenv("KILN_CUDA_PATH");

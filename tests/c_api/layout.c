@@ -130,6 +130,15 @@ static const Member members[] = {
     MEMBER(kiln_decode_args, reserved, 372),
     END(kiln_decode_args, 376),
 
+    MEMBER(kiln_shared_prefix, struct_size, 0),
+    MEMBER(kiln_shared_prefix, k, 8),
+    MEMBER(kiln_shared_prefix, v, 40),
+    MEMBER(kiln_shared_prefix, len, 72),
+    MEMBER(kiln_shared_prefix, reserved, 76),
+    MEMBER(kiln_shared_prefix, length, 80),
+    MEMBER(kiln_shared_prefix, page_table, 88),
+    END(kiln_shared_prefix, 96),
+
     MEMBER(kiln_merge_config, struct_size, 0),
     MEMBER(kiln_merge_config, dtype, 8),
     MEMBER(kiln_merge_config, out_dtype, 12),

@@ -134,6 +134,14 @@ kiln_decode_args machine_decode_args(void) {
   return args;
 }
 
+kiln_shared_prefix machine_shared_prefix(void) {
+  kiln_shared_prefix prefix = kiln_shared_prefix_init();
+  prefix.k = input(0x50000, 0, 2);
+  prefix.v = input(0x60000, 0, 2);
+  prefix.len = 5000;
+  return prefix;
+}
+
 kiln_merge_args machine_merge_args(void) {
   kiln_merge_args args = kiln_merge_args_init();
   int i = 0;

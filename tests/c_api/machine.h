@@ -36,6 +36,7 @@ kiln_runtime* machine_runtime(void);
 /* Calls that are right in every way but touch nothing. */
 kiln_forward_args machine_forward_args(void);
 kiln_decode_args machine_decode_args(void);
+kiln_shared_prefix machine_shared_prefix(void); /* beside those */
 kiln_merge_args machine_merge_args(void);
 void* machine_address(uintptr_t address);
 

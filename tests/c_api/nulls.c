@@ -130,6 +130,28 @@ static void of_merge_kernels(const kiln_runtime* runtime) {
   kiln_merge_release(NULL);
 }
 
+static void of_shared_prefixes(const kiln_runtime* runtime) {
+  const kiln_attention_config config = kiln_attention_config_init();
+  const kiln_decode_args args = machine_decode_args();
+  const kiln_shared_prefix prefix = machine_shared_prefix();
+  kiln_shared_prefix_decode* decode = NULL;
+  size_t bytes = 0;
+  CHECK_REFUSED(kiln_shared_prefix_get(NULL, &config, &decode), "runtime is null");
+  CHECK_REFUSED(kiln_shared_prefix_get(runtime, NULL, &decode), "config is null");
+  CHECK_REFUSED(kiln_shared_prefix_get(runtime, &config, NULL), "decode is null");
+  CHECK_OK(kiln_shared_prefix_get(runtime, &config, &decode));
+  CHECK_REFUSED(kiln_shared_prefix_launch(NULL, NULL, &args, &prefix), "decode is null");
+  CHECK_REFUSED(kiln_shared_prefix_launch(decode, NULL, NULL, &prefix), "args is null");
+  CHECK_REFUSED(kiln_shared_prefix_launch(decode, NULL, &args, NULL), "prefix is null");
+  CHECK_REFUSED(kiln_shared_prefix_workspace_bytes(NULL, &args, &prefix, &bytes), "decode is null");
+  CHECK_REFUSED(kiln_shared_prefix_workspace_bytes(decode, NULL, &prefix, &bytes), "args is null");
+  CHECK_REFUSED(kiln_shared_prefix_workspace_bytes(decode, &args, NULL, &bytes), "prefix is null");
+  CHECK_REFUSED(kiln_shared_prefix_workspace_bytes(decode, &args, &prefix, NULL), "bytes is null");
+  CHECK_REFUSED(kiln_shared_prefix_retain(NULL), "decode is null");
+  kiln_shared_prefix_release(decode);
+  kiln_shared_prefix_release(NULL);
+}
+
 /* Device pointers are the C++ side's to check; here only that each reaches it under its own name. */
 static void of_device_memory(const kiln_runtime* runtime) {
   const kiln_attention_config config = kiln_attention_config_init();
@@ -161,6 +183,7 @@ void test_nulls(void) {
   of_forward_kernels(runtime);
   of_decode_kernels(runtime);
   of_merge_kernels(runtime);
+  of_shared_prefixes(runtime);
   of_device_memory(runtime);
   CHECK(fake.launch_count() == 0);
   kiln_runtime_destroy(runtime);

@@ -142,6 +142,13 @@ TEST(Defaults, AreThoseOfCpp) {
   EXPECT_EQ(decode.lengths, wanted_decode.lengths);
   EXPECT_EQ(decode.workspace, wanted_decode.workspace);
   EXPECT_EQ(decode.workspace_bytes, wanted_decode.workspace_bytes);
+  const auto prefix = to_cpp(kiln_shared_prefix_init());
+  const SharedPrefix wanted_prefix;
+  EXPECT_EQ(prefix.k.data, wanted_prefix.k.data);
+  EXPECT_EQ(prefix.v.strides, wanted_prefix.v.strides);
+  EXPECT_EQ(prefix.len, wanted_prefix.len);
+  EXPECT_EQ(prefix.length, wanted_prefix.length);
+  EXPECT_EQ(prefix.page_table, wanted_prefix.page_table);
 }
 
 using CLaunch = test::FakeMachine;
@@ -152,6 +159,7 @@ TEST_F(CLaunch, AllocatesNothing) {
   kiln_runtime* runtime = nullptr;
   kiln_forward_kernel* forward = nullptr;
   kiln_decode_kernel* decode = nullptr;
+  kiln_shared_prefix_decode* shared = nullptr;
   const auto config = kiln_attention_config_init();
   ASSERT_EQ(kiln_options_create(&options), KILN_OK);
   ASSERT_EQ(kiln_options_set(options, "cuda_path", test::FakeCuda::path().c_str()), KILN_OK);
@@ -160,6 +168,7 @@ TEST_F(CLaunch, AllocatesNothing) {
   ASSERT_EQ(kiln_runtime_create(options, &runtime), KILN_OK) << kiln_last_error();
   ASSERT_EQ(kiln_forward_get(runtime, &config, &forward), KILN_OK) << kiln_last_error();
   ASSERT_EQ(kiln_decode_get(runtime, &config, &decode), KILN_OK) << kiln_last_error();
+  ASSERT_EQ(kiln_shared_prefix_get(runtime, &config, &shared), KILN_OK) << kiln_last_error();
 
   auto* const memory = reinterpret_cast<void*>(0x10000);
   const kiln_strides strides = kiln_strides_bshd(16, 1, 128);
@@ -173,6 +182,12 @@ TEST_F(CLaunch, AllocatesNothing) {
   decode_args.out = {memory, strides};
   decode_args.batch = decode_args.heads_q = decode_args.heads_kv = decode_args.num_splits = 1;
   decode_args.max_len_k = 16;
+  auto prefix = kiln_shared_prefix_init();
+  prefix.k = prefix.v = decode_args.k_cache;
+  prefix.len = 16;
+  auto shared_args = decode_args;
+  shared_args.workspace = memory;
+  ASSERT_EQ(kiln_shared_prefix_workspace_bytes(shared, &shared_args, &prefix, &shared_args.workspace_bytes), KILN_OK);
 
   const long before = allocations;
   for (int i = 0; i < 10; ++i) {
@@ -180,12 +195,14 @@ TEST_F(CLaunch, AllocatesNothing) {
     if (status == KILN_OK) status = kiln_decode_launch(decode, nullptr, &decode_args);
     if (status == KILN_OK) status = kiln_runtime_launch_forward(runtime, &config, nullptr, &forward_args);
     if (status == KILN_OK) status = kiln_runtime_launch_decode(runtime, &config, nullptr, &decode_args);
+    if (status == KILN_OK) status = kiln_shared_prefix_launch(shared, nullptr, &shared_args, &prefix);
     if (status != KILN_OK) ADD_FAILURE() << kiln_last_error();
   }
   if (!kFakeIsCountedToo) {
     EXPECT_EQ(allocations, before);
   }
-  EXPECT_EQ(fake.launch_count(), 40);
+  EXPECT_EQ(fake.launch_count(), 70);
+  kiln_shared_prefix_release(shared);
   kiln_decode_release(decode);
   kiln_forward_release(forward);
   kiln_runtime_destroy(runtime);

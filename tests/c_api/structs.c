@@ -9,6 +9,10 @@ typedef struct NewerForwardArgs {
   kiln_forward_args known;
   int64_t newer[2];
 } NewerForwardArgs;
+typedef struct NewerPrefix {
+  kiln_shared_prefix known;
+  int64_t newer;
+} NewerPrefix;
 typedef struct NewerRequest {
   kiln_kernel_request known;
   int64_t newer;
@@ -22,6 +26,8 @@ static void a_shorter_struct_gets_defaults(const kiln_runtime* runtime) {
   kiln_attention_config config = kiln_attention_config_init();
   kiln_forward_args args = machine_forward_args();
   kiln_decode_args decode = machine_decode_args();
+  kiln_shared_prefix prefix = machine_shared_prefix();
+  kiln_shared_prefix_decode* shared = NULL;
   kiln_kernel_request request = kiln_kernel_request_init();
   char text[KILN_CONFIG_TEXT_BYTES];
   int32_t ints[2];
@@ -54,11 +60,25 @@ static void a_shorter_struct_gets_defaults(const kiln_runtime* runtime) {
   fake.set_params_bytes(0); /* what follows launches kernels of either kind */
   decode.max_len_k = 64;    /* not worth a split, so no workspace is needed */
   CHECK_OK(kiln_runtime_launch_decode(runtime, &config, NULL, &decode));
+
+  decode = machine_decode_args();
+  prefix.struct_size = offsetof(kiln_shared_prefix, length);
+  prefix.length = machine_address(3);
+  prefix.page_table = machine_address(5);
+  CHECK_OK(kiln_shared_prefix_get(runtime, &config, &shared));
+  CHECK_OK(kiln_shared_prefix_workspace_bytes(shared, &decode, &prefix, &decode.workspace_bytes));
+  decode.workspace = machine_address(0x100000);
+  CHECK_OK(kiln_shared_prefix_launch(shared, NULL, &decode, &prefix));
+  kiln_shared_prefix_release(shared);
 }
 
 static void a_longer_struct_may_hold_zeros_only(const kiln_runtime* runtime) {
   const kiln_attention_config config = kiln_attention_config_init();
+  const kiln_decode_args decode = machine_decode_args();
+  kiln_shared_prefix_decode* shared = NULL;
+  size_t bytes = 0;
   NewerForwardArgs args;
+  NewerPrefix prefix;
   memset(&args, 0, sizeof(args));
   args.known = machine_forward_args();
   args.known.struct_size = sizeof(args);
@@ -67,19 +87,33 @@ static void a_longer_struct_may_hold_zeros_only(const kiln_runtime* runtime) {
   CHECK_REFUSED(kiln_runtime_launch_forward(runtime, &config, NULL, &args.known),
                 "kiln_forward_args.struct_size is 320: Kiln");
   CHECK(strstr(kiln_last_error(), "knows the first 304 bytes, and byte 319") != NULL);
+
+  memset(&prefix, 0, sizeof(prefix));
+  prefix.known = machine_shared_prefix();
+  prefix.known.struct_size = sizeof(prefix);
+  CHECK_OK(kiln_shared_prefix_get(runtime, &config, &shared));
+  CHECK_OK(kiln_shared_prefix_workspace_bytes(shared, &decode, &prefix.known, &bytes));
+  prefix.newer = 1;
+  CHECK_REFUSED(kiln_shared_prefix_launch(shared, NULL, &decode, &prefix.known),
+                "kiln_shared_prefix.struct_size is 104: Kiln");
+  kiln_shared_prefix_release(shared);
 }
 
 static void no_version_has_such_a_size(const kiln_runtime* runtime) {
   static const size_t config_sizes[] = {0, 1, 7, 12, 71, 73, 4104, SIZE_MAX};
   static const size_t forward_sizes[] = {0, 8, 152, 164, 303, 305, 4104, SIZE_MAX - 7};
   static const size_t decode_sizes[] = {0, 8, 144, 156, 199, 201, 4104, SIZE_MAX - 7};
+  static const size_t prefix_sizes[] = {0, 8, 72, 84, 95, 97, 4104, SIZE_MAX - 7};
   kiln_attention_config config = kiln_attention_config_init();
   kiln_forward_args forward = machine_forward_args();
   kiln_decode_args decode = machine_decode_args();
+  kiln_shared_prefix prefix = machine_shared_prefix();
+  kiln_shared_prefix_decode* shared = NULL;
   kiln_kernel_request request = kiln_kernel_request_init();
   kiln_stats stats = kiln_stats_init();
   char says[64];
   size_t i = 0;
+  CHECK_OK(kiln_shared_prefix_get(runtime, &config, &shared));
   for (i = 0; i < sizeof(config_sizes) / sizeof(config_sizes[0]); ++i) {
     kiln_attention_config bad = config;
     bad.struct_size = config_sizes[i];
@@ -89,11 +123,16 @@ static void no_version_has_such_a_size(const kiln_runtime* runtime) {
     snprintf(says, sizeof(says), "kiln_forward_args.struct_size is %llu:", (unsigned long long)forward.struct_size);
     CHECK_REFUSED(kiln_runtime_launch_forward(runtime, &config, NULL, &forward), says);
     forward.struct_size = sizeof(forward);
+    decode.struct_size = sizeof(decode);
+    prefix.struct_size = prefix_sizes[i];
+    snprintf(says, sizeof(says), "kiln_shared_prefix.struct_size is %llu:", (unsigned long long)prefix.struct_size);
+    CHECK_REFUSED(kiln_shared_prefix_launch(shared, NULL, &decode, &prefix), says);
     decode.struct_size = decode_sizes[i];
     snprintf(says, sizeof(says), "kiln_decode_args.struct_size is %llu:", (unsigned long long)decode.struct_size);
     CHECK_REFUSED(kiln_runtime_launch_decode(runtime, &config, NULL, &decode), says);
   }
   CHECK(strstr(kiln_last_error(), "kiln_decode_args_init() sets it") != NULL);
+  kiln_shared_prefix_release(shared);
   request.config = &config;
   request.struct_size = 16;
   CHECK_REFUSED(kiln_runtime_prepare(runtime, &request, 1, NULL, NULL), "kiln_kernel_request.struct_size is 16:");
@@ -156,6 +195,9 @@ static void values_of_no_enumeration(const kiln_runtime* runtime) {
       {offsetof(kiln_attention_config, allow_tf32), "allow_tf32 is -1"}};
   const int32_t bad_value = -1;
   const kiln_attention_config config = kiln_attention_config_init();
+  const kiln_decode_args decode = machine_decode_args();
+  kiln_shared_prefix prefix = machine_shared_prefix();
+  kiln_shared_prefix_decode* shared = NULL;
   kiln_forward_kernel* kernel = NULL;
   kiln_forward_args args = machine_forward_args();
   size_t i = 0;
@@ -171,6 +213,10 @@ static void values_of_no_enumeration(const kiln_runtime* runtime) {
   args = machine_forward_args();
   args.reserved = 1;
   CHECK_REFUSED(kiln_runtime_launch_forward(runtime, &config, NULL, &args), "reserved is 1");
+  prefix.reserved = 1;
+  CHECK_OK(kiln_shared_prefix_get(runtime, &config, &shared));
+  CHECK_REFUSED(kiln_shared_prefix_launch(shared, NULL, &decode, &prefix), "reserved is 1");
+  kiln_shared_prefix_release(shared);
 }
 
 void test_structs(void) {

@@ -43,7 +43,8 @@ struct Machine {
     const kiln_merge_config merge_config = kiln_merge_config_init();
     fuzz::require(kiln_forward_get(runtime, &config, &forward) == KILN_OK &&
                       kiln_decode_get(runtime, &config, &decode) == KILN_OK &&
-                      kiln_merge_get(runtime, &merge_config, &merge) == KILN_OK,
+                      kiln_merge_get(runtime, &merge_config, &merge) == KILN_OK &&
+                      kiln_shared_prefix_get(runtime, &config, &shared_prefix) == KILN_OK,
                   "there are kernels");
   }
 
@@ -53,6 +54,7 @@ struct Machine {
   kiln_forward_kernel* forward = nullptr;
   kiln_decode_kernel* decode = nullptr;
   kiln_merge_kernel* merge = nullptr;
+  kiln_shared_prefix_decode* shared_prefix = nullptr;
 };
 
 /// A struct made of input bytes, which begin with its struct_size, in memory of just that size: a sanitizer sees who
@@ -98,6 +100,9 @@ void config(const Machine& machine, const Given<kiln_attention_config>& given) {
   kiln_decode_kernel* decode = nullptr;
   check(kiln_decode_get(machine.runtime, given.get(), &decode));
   kiln_decode_release(decode);
+  kiln_shared_prefix_decode* shared_prefix = nullptr;
+  check(kiln_shared_prefix_get(machine.runtime, given.get(), &shared_prefix));
+  kiln_shared_prefix_release(shared_prefix);
 }
 
 void merge_config(const Machine& machine, const Given<kiln_merge_config>& given) {
@@ -106,6 +111,23 @@ void merge_config(const Machine& machine, const Given<kiln_merge_config>& given)
   check(status);
   fuzz::require((status == KILN_OK) == (merge != nullptr), "there is a kernel or an error");
   kiln_merge_release(merge);
+}
+
+kiln_decode_args good_decode_args() {
+  auto args = kiln_decode_args_init();
+  auto* const memory = reinterpret_cast<void*>(0x10000);
+  args.q = args.k_cache = args.v_cache = {memory, kiln_strides_bshd(16, 1, 128)};
+  args.out = {memory, kiln_strides_bshd(16, 1, 128)};
+  args.batch = args.max_len_k = args.heads_q = args.heads_kv = args.num_splits = 1;
+  return args;
+}
+
+/// One new token behind an arbitrary prefix, with as much workspace as that needs.
+void shared_prefix(const Machine& machine, const Given<kiln_shared_prefix>& given) {
+  auto args = good_decode_args();
+  args.workspace = reinterpret_cast<void*>(0x20000);
+  check(kiln_shared_prefix_workspace_bytes(machine.shared_prefix, &args, given.get(), &args.workspace_bytes));
+  check(kiln_shared_prefix_launch(machine.shared_prefix, nullptr, &args, given.get()));
 }
 
 void request(const Machine& machine, const Given<kiln_kernel_request>& given) {
@@ -133,10 +155,9 @@ std::vector<std::string> fuzz::seeds() {
   forward.q = forward.k = forward.v = {memory, kiln_strides_bshd(16, 1, 128)};
   forward.out = {memory, kiln_strides_bshd(16, 1, 128)};
   forward.batch = forward.len_q = forward.len_k = forward.heads_q = forward.heads_kv = 1;
-  auto decode = kiln_decode_args_init();
-  decode.q = decode.k_cache = decode.v_cache = forward.q;
-  decode.out = forward.out;
-  decode.batch = decode.max_len_k = decode.heads_q = decode.heads_kv = decode.num_splits = 1;
+  auto prefix = kiln_shared_prefix_init();
+  prefix.k = prefix.v = forward.q;
+  prefix.len = 16;
   auto merge = kiln_merge_args_init();
   merge.states[0] = merge.states[1] = {forward.q, {static_cast<const float*>(memory), kiln_strides_bhsd(16, 1, 1)}};
   merge.out = forward.out;
@@ -148,12 +169,13 @@ std::vector<std::string> fuzz::seeds() {
           "\0{\"jit\": false}\0engine.json"s,
           seed(1, kiln_attention_config_init()),
           seed(2, forward),
-          seed(3, decode),
+          seed(3, good_decode_args()),
           seed(4, kiln_kernel_request_init()),
           seed(5, kiln_stats_init()),
           seed(6, kiln_kernel_info_init()),
           seed(7, kiln_merge_config_init()),
-          seed(8, merge)};
+          seed(8, merge),
+          seed(9, prefix)};
 }
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -191,6 +213,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       break;
     case 8:
       check(kiln_merge_launch(machine.merge, nullptr, Given<kiln_merge_args>(rest).get()));
+      break;
+    case 9:
+      shared_prefix(machine, Given<kiln_shared_prefix>(rest));
       break;
     default:
       break;

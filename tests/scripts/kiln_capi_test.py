@@ -25,11 +25,18 @@ STRUCTS = {
     "kiln_attention_config": capi.AttentionConfig,
     "kiln_forward_args": capi.ForwardArgs,
     "kiln_decode_args": capi.DecodeArgs,
+    "kiln_shared_prefix": capi.SharedPrefix,
+    "kiln_lse_input": capi.Tensor,
+    "kiln_lse_output": capi.Tensor,
+    "kiln_partial_state": capi.PartialState,
+    "kiln_merge_config": capi.MergeConfig,
+    "kiln_merge_args": capi.MergeArgs,
 }
 CONSTANTS = (
     *("F16", "BF16", "F32", "BOTTOM_RIGHT", "TOP_LEFT"),
     *("WINDOW_NONE", "WINDOW_SLIDING", "WINDOW_FIXED"),
     *("BIAS_NONE", "BIAS_ADDITIVE", "BIAS_MASK"),
+    "MOST_MERGED_STATES",
 )
 BODY = """#include <kiln/kiln.h>
 #include <stdio.h>
@@ -121,6 +128,30 @@ class Calls(unittest.TestCase):
         args.workspace_bytes -= 16
         with self.assertRaisesRegex(capi.KilnError, "workspace_bytes is"):
             self.runtime.launch_decode(capi.AttentionConfig(), None, args)
+
+    def test_a_shared_prefix_reaches_the_driver(self):
+        q = capi.Tensor(0x10000, capi.Strides(8 * 128, 8 * 128, 128))
+        kv = capi.Tensor(0x20000, capi.Strides(512 * 2 * 128, 2 * 128, 128))
+        args = capi.DecodeArgs(q=q, k_cache=kv, v_cache=kv, out=q, batch=3, max_len_k=512, heads_q=8, heads_kv=2)
+        prefix = capi.SharedPrefix(k=kv, v=kv, len=8192)
+        args.workspace_bytes = self.runtime.shared_prefix_workspace_bytes(capi.AttentionConfig(), args, prefix)
+        self.assertGreater(args.workspace_bytes, 0)
+        args.workspace = 0x100000
+        self.runtime.launch_shared_prefix(capi.AttentionConfig(), None, args, prefix)
+        self.assertEqual(self.launches(), 3)
+        with self.assertRaisesRegex(capi.KilnError, "alibi is not supported with a shared prefix") as caught:
+            self.runtime.launch_shared_prefix(capi.AttentionConfig(alibi=1), None, args, prefix)
+        self.assertEqual(caught.exception.status, 2)
+
+    def test_a_merge_reaches_the_driver(self):
+        out = capi.Tensor(0x10000, capi.Strides(0, 8 * 128, 128))
+        state = capi.PartialState(out, capi.Tensor(0x20000, capi.Strides(0, 8, 1)))
+        args = capi.MergeArgs(states=(state, state), out=out, num_states=2, batch=1, len=4, heads=8)
+        self.runtime.launch_merge(capi.MergeConfig(), None, args)
+        self.assertEqual(self.launches(), 1)
+        args.num_states = 3
+        with self.assertRaisesRegex(capi.KilnError, r"states\[2\].out is null"):
+            self.runtime.launch_merge(capi.MergeConfig(), None, args)
 
     def test_knows_the_version(self):
         self.assertRegex(self.runtime.version, r"^\d+\.\d+\.\d+$")
