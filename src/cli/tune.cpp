@@ -121,8 +121,8 @@ base::Json to_json(const KernelRequest& request, const tune::TuneResult& result)
   for (const std::size_t i : ranking(result)) {
     const Candidate& candidate = result.candidates[i];
     base::Json::Object row{{"tile", cli::to_string(candidate.tiling)}, {"fate", tune::to_string(candidate.fate)},
-                           {"registers", candidate.registers},    {"spill_bytes", candidate.spill_bytes},
-                           {"compile_ms", candidate.compile_ms},  {"chosen", i == result.winner},
+                           {"registers", candidate.registers},         {"spill_bytes", candidate.spill_bytes},
+                           {"compile_ms", candidate.compile_ms},       {"chosen", i == result.winner},
                            {"incumbent", i == result.incumbent}};
     if (!candidate.why.empty()) row["why"] = candidate.why;
     base::Json::Array medians;

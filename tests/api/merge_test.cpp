@@ -59,36 +59,36 @@ INSTANTIATE_TEST_SUITE_P(
         MergeMisuse{"StateThatIsNotThere", [](auto& a) { a.num_states = 4; }, "states[3].out is null", ""},
         MergeMisuse{"NullOut", [](auto& a) { a.out.data = nullptr; }, "out is null", ""},
         MergeMisuse{"NullStateLse", [](auto& a) { a.states[2].lse.data = nullptr; }, "states[2].lse is null", ""},
-        MergeMisuse{"MisalignedState", [](auto& a) { a.states[1].out.data = pointer(0x20008); }, "states[1].out is 0x20008",
-               "16 bytes"},
+        MergeMisuse{"MisalignedState", [](auto& a) { a.states[1].out.data = pointer(0x20008); },
+                    "states[1].out is 0x20008", "16 bytes"},
         MergeMisuse{"MisalignedStateLse", [](auto& a) { a.states[0].lse.data = device_list<float>(0x1002); },
-               "states[0].lse is 0x1002", "4 bytes"},
-        MergeMisuse{"MisalignedLse", [](auto& a) { a.lse.data = static_cast<float*>(pointer(0xa0006)); }, "lse is 0xa0006",
-               "4 bytes"},
+                    "states[0].lse is 0x1002", "4 bytes"},
+        MergeMisuse{"MisalignedLse", [](auto& a) { a.lse.data = static_cast<float*>(pointer(0xa0006)); },
+                    "lse is 0xa0006", "4 bytes"},
         MergeMisuse{"StrideNotSixteenBytes", [](auto& a) { a.states[0].out.strides.head = 132; },
-               "states[0].out.strides.head is 132", "16 bytes"},
+                    "states[0].out.strides.head is 132", "16 bytes"},
         MergeMisuse{"NegativeStride", [](auto& a) { a.states[0].out.strides.row = -640; },
-               "states[0].out.strides.row is -640", "0 or more"},
+                    "states[0].out.strides.row is -640", "0 or more"},
         MergeMisuse{"NegativeLseStride", [](auto& a) { a.states[1].lse.strides.head = -3; },
-               "states[1].lse.strides.head is -3", "0 or more"},
+                    "states[1].lse.strides.head is -3", "0 or more"},
         MergeMisuse{"HugeLseStride", [](auto& a) { a.lse.strides.batch = std::int64_t{1} << 38; }, "lse.strides.batch",
-               "below 2^40 bytes"},
+                    "below 2^40 bytes"},
         MergeMisuse{"OutThatRepeats", [](auto& a) { a.out.strides.row = 0; }, "out.strides.row is 0", "written"},
         MergeMisuse{"LseThatRepeats", [](auto& a) { a.lse.strides.batch = 0; }, "lse.strides.batch is 0", "written"},
         MergeMisuse{"NegativeBatch", [](auto& a) { a.batch = -1; }, "batch is -1", "0 or more"},
         MergeMisuse{"NegativeLength", [](auto& a) { a.len = -2; }, "len is -2", "0 or more"},
         MergeMisuse{"HugeLength", [](auto& a) { a.len = std::numeric_limits<int>::max(); }, "len is 2147483647",
-               "1073741824"},
+                    "1073741824"},
         MergeMisuse{"NoHeads", [](auto& a) { a.heads = 0; }, "heads is 0", "1 or more"},
         MergeMisuse{"TooManyRows",
-               [](auto& a) {
-                 a.batch = 1 << 15;
-                 a.len = 1 << 15;
-                 a.heads = 2;
-               },
-               "2147483648 rows", "fewer than 2147483648"},
-        MergeMisuse{"RowsBeyondAllNumbers", [](auto& a) { a.batch = a.len = a.heads = 1 << 30; }, "1152921504606846976 rows",
-               "fewer than 2147483648"}),
+                    [](auto& a) {
+                      a.batch = 1 << 15;
+                      a.len = 1 << 15;
+                      a.heads = 2;
+                    },
+                    "2147483648 rows", "fewer than 2147483648"},
+        MergeMisuse{"RowsBeyondAllNumbers", [](auto& a) { a.batch = a.len = a.heads = 1 << 30; },
+                    "1152921504606846976 rows", "fewer than 2147483648"}),
     [](const auto& parameter) { return parameter.param.name; });
 
 TEST(MergeArguments, WhatIsNotTouchedIsNotAskedFor) {
