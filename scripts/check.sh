@@ -3,7 +3,7 @@
 #
 # usage: check.sh [--changed] [format|lint|asan|tsan ...]    all four unless named
 #   --changed   lint only sources that differ from the last commit
-# KILN_BUILD_DIR (build/release, read for the compile commands), KILN_JOBS (all cores) may be set.
+# KILN_JOBS (all cores) may be set.
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
 
@@ -32,17 +32,18 @@ check_format() {
   step shellcheck shellcheck "${shell[@]}"
 }
 
-# Everything in the compile commands, less what is generated; or what changed of it.
+# Everything in the compile commands, less what is generated; or what changed of it. Each source by itself, which also shows
+# that it includes what it needs.
 check_lint() {
-  step configure configure "$build" -DCMAKE_BUILD_TYPE=Release
+  step lint-configure configure build/lint -DCMAKE_BUILD_TYPE=Release -DCMAKE_UNITY_BUILD=OFF
   local files=("$root/(src|tests|bench)/.*\.cpp$")
   if $changed; then
     mapfile -t files < <({ git diff --name-only HEAD; git ls-files --others --exclude-standard; } |
       grep -E '^(src|tests|bench)/.*\.cpp$' | sed "s|^|^$root/|; s|\$|\$|")
   fi
   if ((${#files[@]} > 0)); then
-    scripts/lint_commands.py "$build" build/lint
-    step clang-tidy .venv/bin/run-clang-tidy.py -clang-tidy-binary .venv/bin/clang-tidy -quiet -j "$jobs" -p build/lint \
+    scripts/lint_commands.py build/lint build/lint/commands
+    step clang-tidy .venv/bin/run-clang-tidy.py -clang-tidy-binary .venv/bin/clang-tidy -quiet -j "$jobs" -p build/lint/commands \
       -warnings-as-errors='*' "${files[@]}"
   fi
 }

@@ -4,7 +4,8 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root" || exit
 build=${KILN_BUILD_DIR:-build/release}
 jobs=${KILN_JOBS:-$(nproc)}
-export -n KILN_BUILD_DIR KILN_JOBS  # the library warns of KILN_* variables that it does not know
+unity=${KILN_UNITY:-OFF}
+export -n KILN_BUILD_DIR KILN_JOBS KILN_UNITY  # the library warns of KILN_* variables that it does not know
 step_logs=$(mktemp -d)
 trap 'rm -rf "$step_logs"' EXIT
 

@@ -1,6 +1,7 @@
 #include "api/loaded_kernel.hpp"
 
 #include "api/check_args.hpp"
+#include "api/device_strides.hpp"
 #include "base/fail.hpp"
 #include "device/mask.cuh"
 #include "device/page_size.cuh"
@@ -16,8 +17,6 @@ namespace kiln::detail {
 namespace {
 
 constexpr int kWarpThreads = 32;
-
-device::Strides to_device(const Strides& strides) { return {strides.batch, strides.row, strides.head}; }
 
 /// The kernels work in base 2.
 float scale_log2(const std::optional<float>& scale, int head_dim) {

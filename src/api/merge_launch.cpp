@@ -1,4 +1,5 @@
 #include "api/check_merge_args.hpp"
+#include "api/device_strides.hpp"
 #include "api/loaded_kernel.hpp"
 #include "api/runtime_state.hpp"
 #include "device/merge_params.cuh"
@@ -12,8 +13,6 @@ namespace detail {
 namespace {
 
 static_assert(kMostMergedStates == device::kMostStates);
-
-device::Strides to_device(const Strides& strides) { return {strides.batch, strides.row, strides.head}; }
 
 device::MergeParams merge_params(const MergeArgs& args) {
   device::MergeParams params{};

@@ -84,7 +84,7 @@ base::Json json_of(const std::vector<Outcome>& outcomes) {
       rows.emplace_back(base::Json::Object{{"name", plan::name_of(outcome.config)}, {"error", outcome.error->what()}});
       continue;
     }
-    base::Json::Object row = to_json(outcome.entry);
+    base::Json::Object row = cli::to_json(outcome.entry);
     row["image_bytes"] = outcome.entry.image.size();
     row["warnings"] = base::Json::Array(outcome.warnings.begin(), outcome.warnings.end());
     rows.emplace_back(std::move(row));

@@ -28,7 +28,7 @@ struct Finding {
   std::string advice;  ///< what to do; empty if nothing
 };
 
-std::string_view to_string(State state) {
+std::string_view word_for(State state) {
   switch (state) {
     case State::good:
       return "ok";
@@ -162,7 +162,7 @@ void print_findings(const Common& common, const std::vector<Finding>& findings) 
     base::Json::Array rows;
     for (const Finding& finding : findings) {
       rows.emplace_back(base::Json::Object{{"subject", finding.subject},
-                                           {"state", to_string(finding.state)},
+                                           {"state", word_for(finding.state)},
                                            {"detail", finding.detail},
                                            {"advice", finding.advice}});
     }
@@ -174,7 +174,7 @@ void print_findings(const Common& common, const std::vector<Finding>& findings) 
   for (const Finding& finding : findings) {
     constexpr std::size_t kWidth = 100;
     std::string subject = finding.subject;
-    std::string state(to_string(finding.state));
+    std::string state(word_for(finding.state));
     for (std::string& line : wrap(finding.detail, kWidth)) {
       table.add({std::exchange(subject, ""), {std::exchange(state, ""), tone_of(finding.state)}, std::move(line)});
     }

@@ -106,7 +106,7 @@ void print_text(const Common& common, const KernelRequest& request, const tune::
       remark = "was used before";
     }
     const bool timed = !candidate.times.empty();
-    table.add({{to_string(candidate.tiling), i == result.winner ? Tone::good : Tone::plain},
+    table.add({{cli::to_string(candidate.tiling), i == result.winner ? Tone::good : Tone::plain},
                timed ? fmt::format("{:.2f}", tune::score(candidate.times)) : "",
                timed ? fmt::format("{:.1f} %", 100 * tune::relative_noise(candidate.times)) : "",
                fmt::to_string(candidate.registers),
@@ -120,9 +120,9 @@ base::Json to_json(const KernelRequest& request, const tune::TuneResult& result)
   base::Json::Array rows;
   for (const std::size_t i : ranking(result)) {
     const Candidate& candidate = result.candidates[i];
-    base::Json::Object row{{"tile", to_string(candidate.tiling)}, {"fate", tune::to_string(candidate.fate)},
-                           {"registers", candidate.registers},    {"spill_bytes", candidate.spill_bytes},
-                           {"compile_ms", candidate.compile_ms},  {"chosen", i == result.winner},
+    base::Json::Object row{{"tile", cli::to_string(candidate.tiling)}, {"fate", tune::to_string(candidate.fate)},
+                           {"registers", candidate.registers},         {"spill_bytes", candidate.spill_bytes},
+                           {"compile_ms", candidate.compile_ms},       {"chosen", i == result.winner},
                            {"incumbent", i == result.incumbent}};
     if (!candidate.why.empty()) row["why"] = candidate.why;
     base::Json::Array medians;

@@ -43,7 +43,7 @@ auto parse_name(const Names& names, std::string_view name, std::string_view wher
   return found->value;
 }
 
-constexpr int kMostHeadDim = 1 << 16;  // sane numbers; what is supported is checked when planning
+constexpr int kSaneHeadDim = 1 << 16;  // sane numbers; what is supported is checked when planning
 constexpr int kMostWindowSide = 1 << 30;
 
 /// The members that are true or false.
@@ -112,7 +112,7 @@ namespace {
 
 int dim_from_json(const base::Json& json, std::string_view key, int otherwise) {
   const auto* value = json.find(key);
-  return value != nullptr ? static_cast<int>(value->as_int(1, kMostHeadDim)) : otherwise;
+  return value != nullptr ? static_cast<int>(value->as_int(1, kSaneHeadDim)) : otherwise;
 }
 
 /// The result has the states' type unless it says another.
@@ -129,7 +129,7 @@ KernelRequest merge_from_json(const base::Json& json, std::span<const std::strin
   return request;
 }
 
-base::Json::Object to_json(const MergeConfig& merge) {
+base::Json::Object merge_to_json(const MergeConfig& merge) {
   return {{"kind", to_string(KernelKind::merge)},
           {"dtype", to_string(merge.dtype)},
           {"out_dtype", to_string(merge.out_dtype)},
@@ -169,7 +169,7 @@ KernelRequest request_from_json(const base::Json& json, std::span<const std::str
   read_side("window_right", config.window_right);
   read_name("bias", config.bias, parse_bias);
   if (const auto* value = json.find("decode_rows"))
-    config.decode_rows = static_cast<int>(value->as_int(1, kMostHeadDim));
+    config.decode_rows = static_cast<int>(value->as_int(1, kSaneHeadDim));
   for (const auto& flag : kFlags) {
     if (const auto* value = json.find(flag.name)) config.*flag.member = value->as_bool();
   }
@@ -177,7 +177,7 @@ KernelRequest request_from_json(const base::Json& json, std::span<const std::str
 }
 
 base::Json::Object to_json(const KernelRequest& request) {
-  if (request.kind == KernelKind::merge) return to_json(request.merge);
+  if (request.kind == KernelKind::merge) return merge_to_json(request.merge);
   const auto& config = request.config;
   base::Json::Object json = {{"kind", to_string(request.kind)},   {"dtype", to_string(config.dtype)},
                              {"head_dim_qk", config.head_dim_qk}, {"head_dim_v", config.head_dim_v},

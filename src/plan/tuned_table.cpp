@@ -32,8 +32,8 @@ int tiling_member(const base::Json& json, std::string_view key) {
 }
 
 Tiling tiling_from_json(const base::Json& json) {
-  static constexpr std::array<std::string_view, 5> kKnown = {"tile_m", "tile_n", "warps", "stages", "ctas_per_sm"};
-  json.allow_keys(kKnown);
+  static constexpr std::array<std::string_view, 5> kKeys = {"tile_m", "tile_n", "warps", "stages", "ctas_per_sm"};
+  json.allow_keys(kKeys);
   return {.tile_m = tiling_member(json, "tile_m"),
           .tile_n = tiling_member(json, "tile_n"),
           .warps = tiling_member(json, "warps"),
@@ -91,9 +91,9 @@ int template_version(KernelKind kind) {
 }
 
 TunedTable TunedTable::parse(std::string_view json, std::string_view origin) {
-  static constexpr std::array<std::string_view, 2> kKnown = {"capability", "rows"};
+  static constexpr std::array<std::string_view, 2> kKeys = {"capability", "rows"};
   const auto root = base::Json::parse(json, origin);
-  root.allow_keys(kKnown);
+  root.allow_keys(kKeys);
   TunedTable table;
   table.capability = static_cast<int>(root.at("capability").as_int(0, 9999));
   for (const auto& row : root.at("rows").as_array()) table.set(row_from_json(row));

@@ -5,6 +5,7 @@
 #include "plan/kernel_config.hpp"
 #include "tune/half.hpp"
 #include "tune/host_data.hpp"
+#include "tune/require.hpp"
 
 #include <fmt/format.h>
 
@@ -155,11 +156,6 @@ RowValues merged(const MergeProblem& problem, std::span<const HostState> states,
 int copies_against_l2(const MergeProblem& problem) {
   constexpr double kEnoughBytes = 256.0 * (1 << 20);
   return std::clamp(static_cast<int>(std::ceil(kEnoughBytes / bytes(problem))), 1, kDecodeCallsPerGraph);
-}
-
-void require_between(const char* name, int value, int least, int most) {
-  if (value >= least && value <= most) return;
-  base::fail(ErrorCode::invalid_argument, "{} is {}: it must be between {} and {}", name, value, least, most);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include "base/fail.hpp"
 #include "plan/kernel_config.hpp"
+#include "tune/require.hpp"
 
 #include <fmt/format.h>
 
@@ -14,12 +15,6 @@ namespace {
 std::size_t elements(int batch, int length, int heads, int dim) {
   return static_cast<std::size_t>(batch) * static_cast<std::size_t>(length) * static_cast<std::size_t>(heads) *
          static_cast<std::size_t>(dim);
-}
-
-void require_between(const char* name, int value, int least, int most) {
-  if (value < least || value > most) {
-    base::fail(ErrorCode::invalid_argument, "{} is {}: it must be between {} and {}", name, value, least, most);
-  }
 }
 
 /// How many keys of a sequence some query sees. Ranges of later queries neither begin nor end earlier.

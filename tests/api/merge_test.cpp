@@ -38,9 +38,9 @@ MergeArgs good_merge() {
   return args;
 }
 
-using Misuse = ArgumentMisuse<MergeArgs>;
+using MergeMisuse = ArgumentMisuse<MergeArgs>;
 
-class MergeMisuses : public testing::TestWithParam<Misuse> {};
+class MergeMisuses : public testing::TestWithParam<MergeMisuse> {};
 
 TEST_P(MergeMisuses, NameTheValueAndTheLimit) {
   auto args = good_merge();
@@ -53,42 +53,42 @@ TEST_P(MergeMisuses, NameTheValueAndTheLimit) {
 INSTANTIATE_TEST_SUITE_P(
     Cases, MergeMisuses,
     testing::Values(
-        Misuse{"NoStates", [](auto& a) { a.num_states = 0; }, "num_states is 0", "from 1 to 16"},
-        Misuse{"NegativeStates", [](auto& a) { a.num_states = -1; }, "num_states is -1", "from 1 to 16"},
-        Misuse{"TooManyStates", [](auto& a) { a.num_states = 17; }, "num_states is 17", "several calls"},
-        Misuse{"StateThatIsNotThere", [](auto& a) { a.num_states = 4; }, "states[3].out is null", ""},
-        Misuse{"NullOut", [](auto& a) { a.out.data = nullptr; }, "out is null", ""},
-        Misuse{"NullStateLse", [](auto& a) { a.states[2].lse.data = nullptr; }, "states[2].lse is null", ""},
-        Misuse{"MisalignedState", [](auto& a) { a.states[1].out.data = pointer(0x20008); }, "states[1].out is 0x20008",
-               "16 bytes"},
-        Misuse{"MisalignedStateLse", [](auto& a) { a.states[0].lse.data = device_list<float>(0x1002); },
-               "states[0].lse is 0x1002", "4 bytes"},
-        Misuse{"MisalignedLse", [](auto& a) { a.lse.data = static_cast<float*>(pointer(0xa0006)); }, "lse is 0xa0006",
-               "4 bytes"},
-        Misuse{"StrideNotSixteenBytes", [](auto& a) { a.states[0].out.strides.head = 132; },
-               "states[0].out.strides.head is 132", "16 bytes"},
-        Misuse{"NegativeStride", [](auto& a) { a.states[0].out.strides.row = -640; },
-               "states[0].out.strides.row is -640", "0 or more"},
-        Misuse{"NegativeLseStride", [](auto& a) { a.states[1].lse.strides.head = -3; },
-               "states[1].lse.strides.head is -3", "0 or more"},
-        Misuse{"HugeLseStride", [](auto& a) { a.lse.strides.batch = std::int64_t{1} << 38; }, "lse.strides.batch",
-               "below 2^40 bytes"},
-        Misuse{"OutThatRepeats", [](auto& a) { a.out.strides.row = 0; }, "out.strides.row is 0", "written"},
-        Misuse{"LseThatRepeats", [](auto& a) { a.lse.strides.batch = 0; }, "lse.strides.batch is 0", "written"},
-        Misuse{"NegativeBatch", [](auto& a) { a.batch = -1; }, "batch is -1", "0 or more"},
-        Misuse{"NegativeLength", [](auto& a) { a.len = -2; }, "len is -2", "0 or more"},
-        Misuse{"HugeLength", [](auto& a) { a.len = std::numeric_limits<int>::max(); }, "len is 2147483647",
-               "1073741824"},
-        Misuse{"NoHeads", [](auto& a) { a.heads = 0; }, "heads is 0", "1 or more"},
-        Misuse{"TooManyRows",
-               [](auto& a) {
-                 a.batch = 1 << 15;
-                 a.len = 1 << 15;
-                 a.heads = 2;
-               },
-               "2147483648 rows", "fewer than 2147483648"},
-        Misuse{"RowsBeyondAllNumbers", [](auto& a) { a.batch = a.len = a.heads = 1 << 30; }, "1152921504606846976 rows",
-               "fewer than 2147483648"}),
+        MergeMisuse{"NoStates", [](auto& a) { a.num_states = 0; }, "num_states is 0", "from 1 to 16"},
+        MergeMisuse{"NegativeStates", [](auto& a) { a.num_states = -1; }, "num_states is -1", "from 1 to 16"},
+        MergeMisuse{"TooManyStates", [](auto& a) { a.num_states = 17; }, "num_states is 17", "several calls"},
+        MergeMisuse{"StateThatIsNotThere", [](auto& a) { a.num_states = 4; }, "states[3].out is null", ""},
+        MergeMisuse{"NullOut", [](auto& a) { a.out.data = nullptr; }, "out is null", ""},
+        MergeMisuse{"NullStateLse", [](auto& a) { a.states[2].lse.data = nullptr; }, "states[2].lse is null", ""},
+        MergeMisuse{"MisalignedState", [](auto& a) { a.states[1].out.data = pointer(0x20008); },
+                    "states[1].out is 0x20008", "16 bytes"},
+        MergeMisuse{"MisalignedStateLse", [](auto& a) { a.states[0].lse.data = device_list<float>(0x1002); },
+                    "states[0].lse is 0x1002", "4 bytes"},
+        MergeMisuse{"MisalignedLse", [](auto& a) { a.lse.data = static_cast<float*>(pointer(0xa0006)); },
+                    "lse is 0xa0006", "4 bytes"},
+        MergeMisuse{"StrideNotSixteenBytes", [](auto& a) { a.states[0].out.strides.head = 132; },
+                    "states[0].out.strides.head is 132", "16 bytes"},
+        MergeMisuse{"NegativeStride", [](auto& a) { a.states[0].out.strides.row = -640; },
+                    "states[0].out.strides.row is -640", "0 or more"},
+        MergeMisuse{"NegativeLseStride", [](auto& a) { a.states[1].lse.strides.head = -3; },
+                    "states[1].lse.strides.head is -3", "0 or more"},
+        MergeMisuse{"HugeLseStride", [](auto& a) { a.lse.strides.batch = std::int64_t{1} << 38; }, "lse.strides.batch",
+                    "below 2^40 bytes"},
+        MergeMisuse{"OutThatRepeats", [](auto& a) { a.out.strides.row = 0; }, "out.strides.row is 0", "written"},
+        MergeMisuse{"LseThatRepeats", [](auto& a) { a.lse.strides.batch = 0; }, "lse.strides.batch is 0", "written"},
+        MergeMisuse{"NegativeBatch", [](auto& a) { a.batch = -1; }, "batch is -1", "0 or more"},
+        MergeMisuse{"NegativeLength", [](auto& a) { a.len = -2; }, "len is -2", "0 or more"},
+        MergeMisuse{"HugeLength", [](auto& a) { a.len = std::numeric_limits<int>::max(); }, "len is 2147483647",
+                    "1073741824"},
+        MergeMisuse{"NoHeads", [](auto& a) { a.heads = 0; }, "heads is 0", "1 or more"},
+        MergeMisuse{"TooManyRows",
+                    [](auto& a) {
+                      a.batch = 1 << 15;
+                      a.len = 1 << 15;
+                      a.heads = 2;
+                    },
+                    "2147483648 rows", "fewer than 2147483648"},
+        MergeMisuse{"RowsBeyondAllNumbers", [](auto& a) { a.batch = a.len = a.heads = 1 << 30; },
+                    "1152921504606846976 rows", "fewer than 2147483648"}),
     [](const auto& parameter) { return parameter.param.name; });
 
 TEST(MergeArguments, WhatIsNotTouchedIsNotAskedFor) {

@@ -25,7 +25,7 @@ std::vector<KernelRequest> many_requests() {
   return out;
 }
 
-DecodeArgs decode_args() {
+DecodeArgs args_for_decode() {
   const auto args = forward_args();
   return {.q = args.q,
           .k_cache = args.k,
@@ -69,8 +69,8 @@ class Walk {
   void launch(const KernelRequest& request) {
     ++launches_;
     if (request.kind == KernelKind::decode) {
-      if (pick(2) == 0) return runtime_.launch(request.config, nullptr, decode_args());
-      return runtime_.decode(request.config).launch(nullptr, decode_args());
+      if (pick(2) == 0) return runtime_.launch(request.config, nullptr, args_for_decode());
+      return runtime_.decode(request.config).launch(nullptr, args_for_decode());
     }
     if (pick(2) == 0) return runtime_.launch(request.config, nullptr, forward_args());
     runtime_.forward(request.config).launch(nullptr, forward_args());

@@ -20,17 +20,17 @@ std::string repro() {
 
 namespace {
 
-constexpr std::size_t kGuard = 16;
+constexpr std::size_t kGuardRows = 16;
 
 }  // namespace
 
 void LseBuffer::upload() {
-  if (device_.size_bytes() == 0) device_ = cuda::DeviceBuffer(Gpu::driver(), (rows_ + kGuard) * sizeof(float));
+  if (device_.size_bytes() == 0) device_ = cuda::DeviceBuffer(Gpu::driver(), (rows_ + kGuardRows) * sizeof(float));
   device_.fill(std::byte{0xff});
 }
 
 std::vector<float> LseBuffer::download() const {
-  std::vector<float> values(rows_ + kGuard);
+  std::vector<float> values(rows_ + kGuardRows);
   device_.download(std::as_writable_bytes(std::span(values)));
   for (std::size_t at = rows_; at < values.size(); ++at)
     EXPECT_TRUE(std::isnan(values[at])) << "written " << at - rows_ << " floats behind the LSE\n  repro: " << repro();

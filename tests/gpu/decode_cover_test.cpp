@@ -6,9 +6,9 @@
 namespace kiln::test {
 namespace {
 
-using NamedCase = std::pair<std::string, DecodeCase>;
+using NamedDecode = std::pair<std::string, DecodeCase>;
 
-class DecodeCover : public GpuTest, public ::testing::WithParamInterface<NamedCase> {
+class DecodeCover : public GpuTest, public ::testing::WithParamInterface<NamedDecode> {
  protected:
   static void SetUpTestSuite() {
     std::vector<DecodeCase> chosen;

@@ -6,9 +6,9 @@
 namespace kiln::test {
 namespace {
 
-using NamedCase = std::pair<std::string, ForwardCase>;
+using NamedForward = std::pair<std::string, ForwardCase>;
 
-class ForwardCover : public GpuTest, public ::testing::WithParamInterface<NamedCase> {
+class ForwardCover : public GpuTest, public ::testing::WithParamInterface<NamedForward> {
  protected:
   static void SetUpTestSuite() {
     std::vector<ForwardCase> chosen;

@@ -24,7 +24,7 @@ class GraphTest : public GpuTest {
 };
 
 /// Calls that differ in how keys are shared out, where they lie and how many queries there are.
-std::vector<DecodeCase> decode_cases() {
+std::vector<DecodeCase> captured_cases() {
   return {
       {.max_len_k = 2000, .lengths = {2000, 1, 999}},
       {.max_len_k = 2000, .lengths = {2000, 1, 999}, .num_splits = 1},
@@ -40,7 +40,7 @@ std::vector<DecodeCase> decode_cases() {
 }
 
 TEST_F(GraphTest, ADecodeCallIsOneKernelNode) {
-  for (const DecodeCase& test : decode_cases()) {
+  for (const DecodeCase& test : captured_cases()) {
     DecodeCall call(test);
     call.upload();
     call.launch(stream());  // makes kernel and workspace

@@ -11,7 +11,7 @@
 namespace kiln::test {
 namespace {
 
-constexpr float kInf = std::numeric_limits<float>::infinity();
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 class MergeCover : public GpuTest, public ::testing::WithParamInterface<MergeCase> {
  protected:
@@ -64,7 +64,7 @@ TEST_F(MergeEdges, AnEmptyStateChangesNothing) {
       MergeCall both({.config = {.dtype = dtype, .out_dtype = dtype}, .one_in_empty = 0});
       const auto other = static_cast<std::size_t>(1 - whose);
       both.states[other].fill(kNan);
-      std::ranges::fill(both.lses[other], -kInf);
+      std::ranges::fill(both.lses[other], -kInfinity);
       both.upload();
       both.launch(stream());
       auto wanted = both.states[static_cast<std::size_t>(whose)].elements();
@@ -77,7 +77,7 @@ TEST_F(MergeEdges, AnEmptyStateChangesNothing) {
 
 TEST_F(MergeEdges, InfiniteLsesShareAllTheWeight) {
   MergeCall call({.states = 5, .batch = 1, .len = 1, .heads = 2, .one_in_empty = 0});
-  for (const int state : {0, 4}) call.lse_of(state, 0, 0, 1) = kInf;
+  for (const int state : {0, 4}) call.lse_of(state, 0, 0, 1) = kInfinity;
   for (int c = 0; c < 128; ++c) {
     call.states[0].put(0, 0, 1, c, 3);
     call.states[4].put(0, 0, 1, c, -1);
@@ -87,7 +87,7 @@ TEST_F(MergeEdges, InfiniteLsesShareAllTheWeight) {
   Gpu::synchronize();
   call.out.download();
   for (int c = 0; c < 128; ++c) EXPECT_EQ(call.out.get(0, 0, 1, c), 1);
-  EXPECT_EQ(call.lse.download()[1], kInf);
+  EXPECT_EQ(call.lse.download()[1], kInfinity);
 }
 
 TEST_F(MergeEdges, InPlaceGivesTheSameBits) {

@@ -25,7 +25,8 @@ TEST_F(ForwardSoak, DrawsCasesUntilTheTimeIsOver) {
 class DecodeSoak : public GpuTest {};
 
 TEST_F(DecodeSoak, DrawsCasesUntilTheTimeIsOver) {
-  soak<DecodeCall>(stream(), "--soak_decode_case=", random_decode_case, requests_of);
+  soak<DecodeCall>(stream(), "--soak_decode_case=", random_decode_case,
+                   [](const std::vector<DecodeCase>& cases) { return requests_of(cases); });
 }
 
 }  // namespace

@@ -14,13 +14,13 @@ using testing::HasSubstr;
 
 KernelRequest merge_of(const MergeConfig& config) { return {.kind = KernelKind::merge, .merge = config}; }
 
-struct Expected {
+struct ExpectedMerge {
   int head_dim_v;
   DType dtype;
   Tiling tiling;
 };
 
-class MergeTilings : public testing::TestWithParam<Expected> {};
+class MergeTilings : public testing::TestWithParam<ExpectedMerge> {};
 
 TEST_P(MergeTilings, AreWholeRowsOfABlockOfFourWarps) {
   const auto& [head_dim, dtype, tiling] = GetParam();
@@ -34,11 +34,11 @@ TEST_P(MergeTilings, AreWholeRowsOfABlockOfFourWarps) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Dims, MergeTilings,
-                         testing::Values(Expected{8, DType::f16, {128, 4, 4, 1, 8}},
-                                         Expected{40, DType::f16, {25, 4, 4, 1, 8}},
-                                         Expected{64, DType::bf16, {16, 4, 4, 1, 8}},
-                                         Expected{128, DType::f32, {8, 4, 4, 1, 6}},
-                                         Expected{256, DType::f32, {4, 4, 4, 1, 6}}));
+                         testing::Values(ExpectedMerge{8, DType::f16, {128, 4, 4, 1, 8}},
+                                         ExpectedMerge{40, DType::f16, {25, 4, 4, 1, 8}},
+                                         ExpectedMerge{64, DType::bf16, {16, 4, 4, 1, 8}},
+                                         ExpectedMerge{128, DType::f32, {8, 4, 4, 1, 6}},
+                                         ExpectedMerge{256, DType::f32, {4, 4, 4, 1, 6}}));
 
 TEST(MergePlan, EveryDeviceMergesTheTypesItHas) {
   for (const int capability : known_capabilities()) {

@@ -11,7 +11,7 @@
 namespace kiln::test {
 namespace {
 
-constexpr double kInf = std::numeric_limits<double>::infinity();
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
 /// Float32 heads of one element: a score is scale · q · k.
@@ -105,7 +105,7 @@ TEST_F(Features, ABiasOfMinusInfinityHides) {
   bias[1] = bias[0];
   for (const Result& result : {reference(problem_), naive(problem_)}) {
     EXPECT_EQ(result.out[0], 0);
-    EXPECT_EQ(result.lse[0], -kInf);
+    EXPECT_EQ(result.lse[0], -kInfinity);
   }
 }
 
@@ -117,7 +117,7 @@ TEST_F(Features, AMaskShowsWhatIsNotZero) {
   EXPECT_EQ(reference(problem_).lse[0], 0);
   mask[1] = 0;
   EXPECT_EQ(reference(problem_).out[0], 0);
-  EXPECT_EQ(reference(problem_).lse[0], -kInf);
+  EXPECT_EQ(reference(problem_).lse[0], -kInfinity);
 }
 
 TEST_F(Features, BiasStridesReachSequenceHeadAndRow) {
@@ -154,7 +154,7 @@ TEST_F(Features, ARowWithoutKeysHasItsSinkAsLse) {
   EXPECT_EQ(reference(problem_).lse[0], -3.5);
   problem_.sinks = {-std::numeric_limits<float>::infinity()};
   EXPECT_EQ(reference(problem_).out[0], 0);
-  EXPECT_EQ(reference(problem_).lse[0], -kInf);
+  EXPECT_EQ(reference(problem_).lse[0], -kInfinity);
 }
 
 TEST_F(Features, AFixedWindowIsTheConfigs) {
@@ -248,8 +248,8 @@ TEST_F(Features, ACacheRowIsChosenAndItsPaddingLeftOut) {
   const Result result = reference(problem_);
   EXPECT_EQ(result.out, (std::vector<double>{24, 8, 0, 0}));
   EXPECT_EQ(result.lse[1], 0);
-  EXPECT_EQ(result.lse[2], -kInf);
-  EXPECT_EQ(result.lse[3], -kInf);
+  EXPECT_EQ(result.lse[2], -kInfinity);
+  EXPECT_EQ(result.lse[3], -kInfinity);
   problem_.page_size = 1;
   problem_.page_row_stride = 2;
   problem_.page_table = {3, 2, 1, 0};
@@ -279,7 +279,7 @@ TEST_F(Features, OneTf32PassIsJudgedByWhatTf32Holds) {
   EXPECT_EQ(to_tf32(1 + 0x1p-10F), 1 + 0x1p-10F);
   EXPECT_EQ(to_tf32(1 + 0x1p-11F), 1 + 0x1p-10F);
   EXPECT_EQ(to_tf32(-1 - 0x1p-12F), -1);
-  EXPECT_EQ(to_tf32(std::numeric_limits<float>::infinity()), kInf);
+  EXPECT_EQ(to_tf32(std::numeric_limits<float>::infinity()), kInfinity);
   problem_.len_k = 1;
   v_[0] = 1 + 0x1p-11F;
   const double three_passes = allowed_error(problem_, Judge(problem_));

@@ -44,12 +44,12 @@ TEST_F(MergeSuite, EveryCasePassesInPlainLoops) {
   for (const MergeCase& test : merge_cases()) EXPECT_TRUE(passes(test, MergeMistake::none));
 }
 
-struct Named {
+struct NamedMerge {
   MergeMistake mistake;
   const char* name;
 };
 
-class EveryMergeMistake : public MergeSuite, public ::testing::WithParamInterface<Named> {};
+class EveryMergeMistake : public MergeSuite, public ::testing::WithParamInterface<NamedMerge> {};
 
 TEST_P(EveryMergeMistake, IsFoundByTheCover) {
   constexpr int kEnough = 3;
@@ -59,12 +59,12 @@ TEST_P(EveryMergeMistake, IsFoundByTheCover) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Mistakes, EveryMergeMistake,
-                         ::testing::Values(Named{MergeMistake::no_maximum, "no_maximum"},
-                                           Named{MergeMistake::empty_states_count, "empty_states_count"},
-                                           Named{MergeMistake::last_state_left_out, "last_state_left_out"},
-                                           Named{MergeMistake::result_strides_for_lses, "result_strides_for_lses"},
-                                           Named{MergeMistake::natural_for_base2, "natural_for_base2"},
-                                           Named{MergeMistake::empty_lse_zero, "empty_lse_zero"}),
+                         ::testing::Values(NamedMerge{MergeMistake::no_maximum, "no_maximum"},
+                                           NamedMerge{MergeMistake::empty_states_count, "empty_states_count"},
+                                           NamedMerge{MergeMistake::last_state_left_out, "last_state_left_out"},
+                                           NamedMerge{MergeMistake::result_strides_for_lses, "result_strides_for_lses"},
+                                           NamedMerge{MergeMistake::natural_for_base2, "natural_for_base2"},
+                                           NamedMerge{MergeMistake::empty_lse_zero, "empty_lse_zero"}),
                          [](const auto& test) { return test.param.name; });
 
 }  // namespace
