@@ -43,9 +43,7 @@ std::optional<Constant> constant_at_end(std::string_view text) {
 
 }  // namespace
 
-std::string with_enumerators(std::string_view text) {
-  std::string out;
-  out.reserve(text.size() + text.size() / 16);
+void append_with_enumerators(std::string& out, std::string_view text) {
   std::size_t written = 0;
   // Searches for what is rarer than words: rendering is part of every start from the disk.
   for (auto equals = text.find('='); equals != std::string_view::npos; equals = text.find('=', equals + 1)) {
@@ -56,7 +54,7 @@ std::string with_enumerators(std::string_view text) {
     out.append(" ").append(text.substr(equals, end - equals)).append(" }");
     written = equals = end;
   }
-  return out.append(text.substr(written));
+  out.append(text.substr(written));
 }
 
 }  // namespace kiln::codegen

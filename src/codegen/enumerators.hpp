@@ -5,11 +5,11 @@
 
 namespace kiln::codegen {
 
-/// The text with its integer constants as enumerators: "inline constexpr int kWarps = 4;" becomes
+/// Appends the text with its integer constants as enumerators: "inline constexpr int kWarps = 4;" becomes
 /// "enum : int { kWarps = 4 };".
 ///
 /// NVRTC makes a global variable of every constexpr variable, used or not, and a kernel with any takes the driver 0.9
 /// ms to load in place of 0.1. Constants of other types must be functions.
-std::string with_enumerators(std::string_view text);
+void append_with_enumerators(std::string& out, std::string_view text);
 
 }  // namespace kiln::codegen

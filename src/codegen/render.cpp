@@ -50,8 +50,12 @@ std::optional<std::string_view> included_file(std::string_view line) {
 /// Joins a template and what it includes, depth first, each file once, under a first line.
 class Joiner {
  public:
-  Joiner(const TemplateStore& templates, std::string config, std::string first_line)
-      : templates_(templates), config_(std::move(config)), out_(std::move(first_line)) {}
+  Joiner(const TemplateStore& templates, std::string config, std::string_view first_line)
+      : templates_(templates), config_(std::move(config)) {
+    constexpr std::size_t kUsual = 112 << 10;  // and less than malloc maps, as growing might not be
+    out_.reserve(kUsual);
+    out_ += first_line;
+  }
 
   void add(std::string_view name) {
     if (!seen_.emplace(name).second) return;
@@ -93,7 +97,7 @@ class Joiner {
     while (text.starts_with('\n')) text.remove_prefix(1);
     while (text.ends_with("\n\n")) text.remove_suffix(1);
     out_ += fmt::format("\n// ---- {} {:-<{}}\n\n", title, "", 100 - std::min<std::size_t>(90, title.size()));
-    out_ += text;
+    append_with_enumerators(out_, text);
   }
 
   const TemplateStore& templates_;
@@ -113,7 +117,7 @@ Source render(const plan::KernelConfig& config, const TemplateStore& templates) 
   joiner.add(kConfigTypes);
   joiner.add(kConfigInclude);
   joiner.add(template_of(config.request.kind));
-  return {.name = name + ".cu", .text = with_enumerators(joiner.take()), .entry = fmt::format("kiln_{}", kind)};
+  return {.name = name + ".cu", .text = joiner.take(), .entry = fmt::format("kiln_{}", kind)};
 }
 
 }  // namespace kiln::codegen

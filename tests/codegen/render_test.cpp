@@ -21,6 +21,12 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
 
+std::string with_enumerators(std::string_view text) {
+  std::string out;
+  append_with_enumerators(out, text);
+  return out;
+}
+
 plan::KernelConfig sample_config() {
   plan::KernelConfig config;
   config.request = {.kind = KernelKind::forward,
