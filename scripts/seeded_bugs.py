@@ -184,6 +184,18 @@ BUGS = [
         DECODE_KERNEL,
     ),
     Bug(
+        "what is held back not waited for",
+        [
+            replace(
+                "device/decode_producer.cuh",
+                "cp_async_wait_group<max(config::kStages - 3, 0)>()",
+                "cp_async_wait_group<config::kStages - 2>()",
+            )
+        ],
+        "*DecodeEdges.BlocksOfSeveralLongShares*",
+        DECODE_KERNEL,
+    ),
+    Bug(
         "merge without the maximum",
         [replace("device/decode_merge.cuh", "top = max(top, state[i].top);", "top = 0.0f;")],
         "*DecodeEdges.AHuge*:*DecodeFeatures.AHuge*",

@@ -124,7 +124,8 @@ TEST_F(LaunchTest, LaunchesOverlapUnlessToldNotTo) {
   EXPECT_EQ(fake.launch().overlaps, 0);
 }
 
-TEST_F(LaunchTest, DecodeThatMayReadMuchDoesNotOverlap) {
+TEST_F(LaunchTest, DecodeThatMayReadMuchDoesNotOverlapNorCopyFarAhead) {
+  fake.set_params_bytes(sizeof(device::DecodeParams));
   const FakeContext context(fake, 0);
   const Runtime runtime(options());
   const auto kernel = runtime.decode({});
@@ -141,9 +142,14 @@ TEST_F(LaunchTest, DecodeThatMayReadMuchDoesNotOverlap) {
                   .num_splits = 1};  // no workspace
   kernel.launch(nullptr, args);
   EXPECT_EQ(fake.launch().overlaps, 1);
+  EXPECT_EQ(fake.params<device::DecodeParams>().full_depth, 8);
   ++args.max_len_k;
   kernel.launch(nullptr, args);
   EXPECT_EQ(fake.launch().overlaps, 0);
+  EXPECT_EQ(fake.params<device::DecodeParams>().full_depth, 8);
+  args.max_len_k *= 2;  // more than 1 GB
+  kernel.launch(nullptr, args);
+  EXPECT_EQ(fake.params<device::DecodeParams>().full_depth, 3);
 }
 
 TEST_F(LaunchTest, TheLaunchPathTouchesNothingButTheLaunch) {

@@ -61,6 +61,16 @@ TEST_P(DecodeEdges, EverySizeOfSplitsGivesTheSameAnswer) {
   }
 }
 
+// From a share's ninth tile on a block has less under way, and makes up for it behind the share.
+TEST_P(DecodeEdges, BlocksOfSeveralLongSharesAreRight) {
+  std::vector<std::int32_t> lengths;
+  for (int b = 0; b < 40; ++b) lengths.push_back(b % 5 == 0 ? 100 + b : 1700 - 7 * b);
+  DecodeCall call({.config = config(), .max_len_k = 1700, .heads_q = 16, .heads_kv = 16, .lengths = lengths});
+  call.upload();
+  call.launch(stream());
+  EXPECT_TRUE(call.matches_reference());
+}
+
 TEST_P(DecodeEdges, TheWorkspaceServesCallAfterCallWithoutZeroing) {
   // Two shapes share one workspace of the larger's size, as layers of a model do.
   DecodeCall large({.config = config(), .max_len_k = 1500, .lengths = {1500, 40, 333}, .num_splits = 9});
