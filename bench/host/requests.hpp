@@ -26,6 +26,24 @@ inline std::vector<KernelRequest> usual_requests() {
   return out;
 }
 
+/// What takes longest to compile: the largest plain kernels, and one with all there is.
+inline std::vector<KernelRequest> costly_requests() {
+  std::vector<KernelRequest> out;
+  for (const bool causal : {false, true})
+    out.push_back({KernelKind::forward, {.head_dim_qk = 256, .head_dim_v = 256, .causal = causal}});
+  out.push_back({KernelKind::forward,
+                 {.head_dim_qk = 192,
+                  .causal = true,
+                  .window = Window::sliding,
+                  .softcap = true,
+                  .alibi = true,
+                  .sinks = true,
+                  .bias = Bias::additive,
+                  .ragged = true,
+                  .paged = true}});
+  return out;
+}
+
 inline std::string name_of(const KernelRequest& request) {
   return fmt::format("{} {}", request.kind == KernelKind::forward ? "forward" : "decode", to_string(request.config));
 }
