@@ -78,6 +78,7 @@ check_tsan() {
 }
 
 step setup scripts/setup.sh --check
+show_cuda
 for part in "${parts[@]}"; do
   case $part in
     format | lint | asan | tsan) "check_$part" ;;

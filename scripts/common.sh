@@ -9,13 +9,17 @@ export -n KILN_BUILD_DIR KILN_JOBS KILN_UNITY  # the library warns of KILN_* var
 step_logs=$(mktemp -d)
 trap 'rm -rf "$step_logs"' EXIT
 
-# The library looks at CUDA_HOME and at the active virtual environment; make what setup.sh found visible so.
-if [[ -z ${CUDA_HOME:-}${CUDA_PATH:-} && -d /usr/local/cuda ]]; then
-  export CUDA_HOME=/usr/local/cuda
-fi
-if compgen -G "$root/.venv/lib/python3*/site-packages/nvidia" >/dev/null; then
-  export VIRTUAL_ENV=$root/.venv PATH=$root/.venv/bin:$PATH
-fi
+# The library looks at CUDA_HOME and at the active virtual environment: makes what is there visible so,
+# and after setup.sh what that fetched.
+show_cuda() {
+  if [[ -z ${CUDA_HOME:-}${CUDA_PATH:-} && -d /usr/local/cuda ]]; then
+    export CUDA_HOME=/usr/local/cuda
+  fi
+  if [[ ${VIRTUAL_ENV:-} != "$root/.venv" ]] && compgen -G "$root/.venv/lib/python3*/site-packages/nvidia" >/dev/null; then
+    export VIRTUAL_ENV=$root/.venv PATH=$root/.venv/bin:$PATH
+  fi
+}
+show_cuda
 if [[ -z ${CCACHE_DISABLE:-} ]] && command -v ccache >/dev/null; then
   export CMAKE_C_COMPILER_LAUNCHER=ccache CMAKE_CXX_COMPILER_LAUNCHER=ccache
   export CCACHE_SLOPPINESS=pch_defines,time_macros  # else it keeps nothing that has precompiled headers

@@ -7,6 +7,7 @@ set -euo pipefail
 source "$(dirname "$0")/common.sh"
 
 step setup scripts/setup.sh
+show_cuda
 step configure configure "$build" -DCMAKE_BUILD_TYPE=Release
 step build cmake --build "$build" -j "$jobs" --target kiln_tool
 

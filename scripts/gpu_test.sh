@@ -16,6 +16,7 @@ esac
 
 if [[ ${1:-} != --no-build ]]; then
   step setup scripts/setup.sh
+  show_cuda
   step configure configure "$build" -DCMAKE_BUILD_TYPE=Release
   step build cmake --build "$build" -j "$jobs" --target test_gpu kiln_tool
 fi

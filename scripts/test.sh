@@ -8,6 +8,7 @@ set -euo pipefail
 source "$(dirname "$0")/common.sh"
 
 step setup scripts/setup.sh
+show_cuda
 scripts/setup.sh --nvrtc-versions >"$step_logs/nvrtc-versions.log" 2>&1 </dev/null &  # while the build has the cores
 fetching=$!
 step configure configure "$build" -DCMAKE_BUILD_TYPE=Release -DCMAKE_UNITY_BUILD="$unity"
