@@ -33,7 +33,7 @@ mark_as_advanced(KILN_LIBCRYPTO_A)
 if(KILN_LIBCRYPTO_A)
   set(CMAKE_REQUIRED_INCLUDES ${OPENSSL_INCLUDE_DIR})
   set(CMAKE_REQUIRED_LIBRARIES ${KILN_LIBCRYPTO_A} Threads::Threads ${CMAKE_DL_LIBS})
-  check_cxx_source_compiles("#include <openssl/evp.h>\nint main() { return EVP_MD_CTX_new() && EVP_sha256() ? 0 : 1; }"
+  check_cxx_source_compiles("#include <openssl/sha.h>\nint main() { SHA256_CTX hash; return SHA256_Init(&hash) - 1; }"
                             KILN_STATIC_LIBCRYPTO)
   unset(CMAKE_REQUIRED_INCLUDES)
   unset(CMAKE_REQUIRED_LIBRARIES)

@@ -20,7 +20,7 @@ cache::Entry entry_of_64_kib() {
   cache::Entry entry;
   entry.target = "sm_90";
   entry.entry = "bench";
-  entry.kernel_id = cache::kernel_id("source", {}, "sm_90");
+  entry.kernel_id = cache::kernel_id({}, {}, "sm_90");
   entry.build_id = cache::build_id(entry.kernel_id, "none");
   for (std::size_t i = 0; i < kImageBytes; ++i) entry.image.push_back(static_cast<std::byte>(i * 2654435761U >> 24U));
   return entry;

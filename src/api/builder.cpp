@@ -8,6 +8,7 @@
 #include "plan/names.hpp"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 
 namespace kiln::api {
@@ -19,7 +20,7 @@ constexpr std::chrono::seconds kLockPatience{60};
 void dump(const std::filesystem::path& folder, const codegen::Source& source, const base::Logger& log) {
   try {
     std::filesystem::create_directories(folder);
-    base::write_file_atomic(folder / source.name, source.text);
+    base::write_file_atomic(folder / source.name, source.text());
   } catch (const std::exception& error) {
     log.warning("the source of {} was not dumped: {}", source.name, error.what());
   }
@@ -41,7 +42,7 @@ void check_target(const jit::Compiler& nvrtc, int capability, const std::string&
 Builder::Builder(const Options& options, base::Logger log)
     : options_(options),
       log_(std::move(log)),
-      templates_(options.template_dir),
+      renderer_(codegen::TemplateStore(options.template_dir)),
       environment_options_(jit::environment_options()),
       search_places_(jit::search_places(options.nvrtc_path)),
       precompiled_(precompiled_stores(options, log_)),
@@ -53,13 +54,15 @@ Builder::Builder(const Options& options, base::Logger log)
 
 Blueprint Builder::blueprint(const plan::KernelConfig& config) const {
   Blueprint out;
-  out.source = codegen::render(config, templates_);
+  out.source = renderer_.render(config);
   out.target = target_for(config.capability);
   out.options = jit::compile_options(out.target);
-  out.config_text = codegen::config_header(config);
   auto key_options = out.options;
   key_options.insert(key_options.end(), environment_options_.begin(), environment_options_.end());
-  out.kernel_id = cache::kernel_id(out.source.text, key_options, out.target);
+  // The text itself need not be put together to be told from any other.
+  const std::array<base::HashPart, 3> text = {
+      {{"template", out.source.rest->digest}, {"heading", out.source.heading}, {"config", out.source.config}}};
+  out.kernel_id = cache::kernel_id(text, key_options, out.target);
   if (options_.dump_dir) dump(*options_.dump_dir, out.source, log_);
   return out;
 }
@@ -109,7 +112,7 @@ Built Builder::compile_anew(const plan::KernelConfig& config, const Blueprint& p
   } catch (const jit::CompileFailure& failure) {
     const FailedCompile failed{.name = plan::name_of(config),
                                .kernel_id = plan.kernel_id,
-                               .source = plan.source.text,
+                               .source = plan.source.text(),
                                .options = plan.options,
                                .environment = environment_options_,
                                .compiler = compiler_file().value_or(jit::CompilerFile{}).path,
@@ -127,7 +130,7 @@ cache::Entry Builder::compile(const plan::KernelConfig& config, const Blueprint&
   const auto nvrtc = compiler();
   check_target(*nvrtc, config.capability, plan.target);
   log_.info("compiling {}", plan.source.name);
-  auto binary = nvrtc->compile(plan.source.text, plan.source.name, plan.source.entry, plan.options, stop);
+  auto binary = nvrtc->compile(plan.source.text(), plan.source.name, plan.source.entry, plan.options, stop);
   const auto spills = binary.resources.spill_bytes();
   log_.info("compiled {} in {:.0f} ms: {} registers, {} bytes spilled", plan.source.name, binary.compile_ms,
             binary.resources.registers, spills);
@@ -137,7 +140,7 @@ cache::Entry Builder::compile(const plan::KernelConfig& config, const Blueprint&
           .target = plan.target,
           .compiler = nvrtc->identity(),
           .name = plan::name_of(config),
-          .config = plan.config_text,
+          .config = plan.source.header,
           .entry = plan.source.entry,
           .registers = binary.resources.registers,
           .spill_bytes = spills,

@@ -26,7 +26,6 @@ struct Blueprint {
   std::string target;                ///< "sm_90"
   std::vector<std::string> options;  ///< NVRTC's
   std::string kernel_id;
-  std::string config_text;  ///< the generated header
 };
 
 struct Built {
@@ -68,7 +67,7 @@ class Builder {
 
   Options options_;
   base::Logger log_;
-  codegen::TemplateStore templates_;
+  codegen::Renderer renderer_;
   std::vector<std::string> environment_options_;  ///< variables that change what NVRTC makes
   jit::SearchPlaces search_places_;               ///< where NVRTC is looked for, as the environment said at first
   std::vector<cache::DiskStore> precompiled_;

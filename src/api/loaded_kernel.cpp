@@ -68,27 +68,27 @@ cuda::LaunchShape shape_of(const plan::KernelConfig& config, std::int64_t blocks
 }
 
 /// Bytes of K and V if all sequences were as long as they may be.
-double most_read(const AttentionConfig& config, const DecodeArgs& args) {
+double most_read_by(const AttentionConfig& config, const DecodeArgs& args) {
   return double{1} * args.batch * args.max_len_k * args.heads_kv * (config.head_dim_qk + config.head_dim_v) *
          plan::element_bytes(config.dtype);
 }
 
 /// A block's KV head and group without a division. Blocks of a kernel that overlaps are placed as others end, so that
 /// the KV heads of a group, whose keys are neighbours, don't run side by side: what may read much does without.
-cuda::LaunchShape decode_shape(const plan::KernelConfig& config, const DecodeArgs& args, int groups) {
+cuda::LaunchShape decode_shape(const plan::KernelConfig& config, int heads_kv, int groups, double most_read) {
   constexpr double kMostWithOverlap = 512 << 20;  // bytes
   constexpr unsigned kMostRows = 1U << 15;        // of a grid: it has 65,535 at most
-  auto shape = shape_of(config, args.heads_kv);
-  shape.may_overlap = most_read(config.request.config, args) <= kMostWithOverlap;
+  auto shape = shape_of(config, heads_kv);
+  shape.may_overlap = most_read <= kMostWithOverlap;
   shape.grid_y = std::min(static_cast<unsigned>(groups), kMostRows);
   shape.grid_z = device::ceil_div(static_cast<unsigned>(groups), kMostRows);
   return shape;
 }
 
 /// Short calls want copies far ahead, which the memory as a whole is slower for (docs/kernels/decode.md).
-int full_depth(const AttentionConfig& config, const DecodeArgs& args) {
+int full_depth(double most_read) {
   constexpr double kLong = 1 << 30;  // bytes
-  return most_read(config, args) > kLong ? 3 : 8;
+  return most_read > kLong ? 3 : 8;
 }
 
 bool is_simple_cache(const DecodeArgs& args) {
@@ -147,6 +147,7 @@ void LoadedKernel::launch(Stream stream, const DecodeArgs& args) const {
   const auto workspace = workspace_of(split, args);
   api::check_workspace(args, static_cast<std::size_t>(workspace.bytes));
   auto* const base = static_cast<std::byte*>(args.workspace);
+  const double most_read = most_read_by(attention, args);
   device::DecodeParams params{attention_params(attention, args, args.k_cache, args.v_cache)};
   params.cache = {.rows = args.cache_rows,
                   .left_padding = args.left_padding,
@@ -163,7 +164,7 @@ void LoadedKernel::launch(Stream stream, const DecodeArgs& args) const {
           ? 1
           : 0;
   params.align_top_left = attention.alignment == Alignment::top_left ? 1 : 0;
-  params.full_depth = full_depth(attention, args);
+  params.full_depth = full_depth(most_read);
   params.window_left = decode_side(params.window_left);
   params.window_right = attention.causal ? 0 : decode_side(params.window_right);
   params.len_k = args.max_len_k;
@@ -171,7 +172,9 @@ void LoadedKernel::launch(Stream stream, const DecodeArgs& args) const {
   params.seqused_q = args.seqused_q;
   params.seqused_k = args.lengths;
   params.total_q = args.total_q;
-  const auto queue = [&] { module_->launch(decode_shape(config_, args, split.params.groups), stream, &params); };
+  const auto queue = [&] {
+    module_->launch(decode_shape(config_, args.heads_kv, split.params.groups, most_read), stream, &params);
+  };
   if (workspace_check_ == nullptr) {
     queue();
   } else {

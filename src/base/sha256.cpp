@@ -1,57 +1,33 @@
+// The functions that OpenSSL 3 calls deprecated: those in their place start all of libcrypto and read its configuration
+// at a process's first digest, which takes longer than reading a kernel from the disk and launching it.
+#define OPENSSL_SUPPRESS_DEPRECATED
+
 #include "base/sha256.hpp"
 
-#include <openssl/evp.h>
-
-#include <new>
+#include <openssl/sha.h>
 
 namespace kiln::base {
-namespace {
-
-/// Fetched once: EVP_sha256() looks the algorithm up again at each use.
-const EVP_MD* algorithm() {
-  static const EVP_MD* const fetched = EVP_MD_fetch(nullptr, "SHA256", nullptr);
-  return fetched != nullptr ? fetched : EVP_sha256();
-}
-
-/// What is left to fail in OpenSSL here is memory.
-void check(int result) {
-  if (result != 1) throw std::bad_alloc();
-}
-
-}  // namespace
 
 struct Sha256::State {
-  State() : context(EVP_MD_CTX_new()) {}
-  ~State() { EVP_MD_CTX_free(context); }
-  State(const State&) = delete;
-  State& operator=(const State&) = delete;
-  EVP_MD_CTX* context;
+  SHA256_CTX context{};
 };
 
-Sha256::Sha256() : state_(std::make_unique<State>()) {
-  if (state_->context == nullptr) throw std::bad_alloc();
-  check(EVP_DigestInit_ex2(state_->context, algorithm(), nullptr));
-}
+Sha256::Sha256() : state_(std::make_unique<State>()) { SHA256_Init(&state_->context); }
 
 Sha256::~Sha256() = default;
 
 Sha256& Sha256::update(std::span<const std::byte> bytes) {
-  check(EVP_DigestUpdate(state_->context, bytes.data(), bytes.size()));
+  SHA256_Update(&state_->context, bytes.data(), bytes.size());
   return *this;
 }
 
 Digest Sha256::finish() {
   Digest digest{};
-  check(EVP_DigestFinal_ex(state_->context, reinterpret_cast<unsigned char*>(digest.data()), nullptr));
+  SHA256_Final(reinterpret_cast<unsigned char*>(digest.data()), &state_->context);
   return digest;
 }
 
-Digest sha256(std::span<const std::byte> bytes) {
-  Digest digest{};
-  check(EVP_Digest(bytes.data(), bytes.size(), reinterpret_cast<unsigned char*>(digest.data()), nullptr, algorithm(),
-                   nullptr));
-  return digest;
-}
+Digest sha256(std::span<const std::byte> bytes) { return Sha256().update(bytes).finish(); }
 
 std::string to_hex(std::span<const std::byte> bytes) {
   constexpr std::string_view kDigits = "0123456789abcdef";

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "base/hash_parts.hpp"
+
 #include <cstddef>
 #include <optional>
 #include <span>
@@ -37,17 +39,12 @@ std::vector<std::byte> encode(const Entry& entry);
 /// Empty, with the reason in `why`, for anything that encode() did not write.
 std::optional<Entry> decode(std::span<const std::byte> bytes, std::string& why);
 
-struct KeyPart {
-  std::string_view name;
-  std::string_view value;
-};
-/// SHA-256, in hex, over length-prefixed names and values in the order given.
-std::string hash_parts(std::span<const KeyPart> parts);
 /// Whether `text` has the form of both ids: 64 hex digits, letters small.
 bool is_id(std::string_view text);
 
-/// What the source, options and target determine; known without any compiler.
-std::string kernel_id(std::string_view source, std::span<const std::string> options, std::string_view target);
+/// What the source, options and target determine; known without any compiler. `source`: parts that determine its text.
+std::string kernel_id(std::span<const base::HashPart> source, std::span<const std::string> options,
+                      std::string_view target);
 /// A kernel as one particular compiler builds it.
 std::string build_id(std::string_view kernel_id, std::string_view compiler_identity);
 

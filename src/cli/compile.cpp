@@ -40,7 +40,7 @@ void keep(const std::filesystem::path& folder, const api::Builder& builder, cons
   std::filesystem::create_directories(folder);
   const auto& image = outcome.entry.image;
   const std::string name = plan::name_of(outcome.config);
-  base::write_file_atomic(folder / (name + ".cu"), builder.blueprint(outcome.config).source.text);
+  base::write_file_atomic(folder / (name + ".cu"), builder.blueprint(outcome.config).source.text());
   base::write_file_atomic(folder / (name + ".cubin"), {reinterpret_cast<const char*>(image.data()), image.size()});
   base::write_file_atomic(folder / (name + ".log"), outcome.log);
 }

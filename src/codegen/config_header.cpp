@@ -3,34 +3,51 @@
 
 #include <fmt/format.h>
 
-#include <map>
+#include <algorithm>
+#include <iterator>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
 
 namespace kiln::codegen {
 namespace {
 
-/// The constants of one kernel by name, each with its type and value spelt out.
+/// The constants of one kernel.
 class Facts {
  public:
-  void add(const char* name, bool value) { lines_[name] = fmt::format("inline constexpr bool {} = {};", name, value); }
-  void add(const char* name, DType value) {
-    lines_[name] = fmt::format("KILN_DEVICE consteval device::DType {}() {{ return device::DType::{}; }}", name,
-                               plan::to_string(value));
-  }
-  void add(const char* name, int value) { lines_[name] = fmt::format("inline constexpr int {} = {};", name, value); }
+  using Value = std::variant<bool, int, DType>;
+
+  void add(std::string_view name, Value value) { facts_.emplace_back(name, value); }
 
   [[nodiscard]] std::string text() const {
+    auto sorted = facts_;  // so that equal configs give equal bytes
+    std::ranges::sort(sorted, {}, &Fact::first);
     std::string out;
-    for (const auto& [name, line] : lines_) out += line + "\n";
+    constexpr std::size_t kLineBytes = 64;
+    out.reserve(sorted.size() * kLineBytes);
+    for (const auto& [name, value] : sorted) append_line(out, name, value);
     return out;
   }
 
  private:
-  std::map<std::string, std::string> lines_;  // sorted, so that equal configs give equal bytes
+  using Fact = std::pair<std::string_view, Value>;
+
+  /// Each has its type and value spelt out.
+  static void append_line(std::string& out, std::string_view name, const Value& value) {
+    const auto line = std::back_inserter(out);
+    if (const auto* flag = std::get_if<bool>(&value)) {
+      fmt::format_to(line, "inline constexpr bool {} = {};\n", name, *flag);
+    } else if (const auto* number = std::get_if<int>(&value)) {
+      fmt::format_to(line, "inline constexpr int {} = {};\n", name, *number);
+    } else {
+      fmt::format_to(line, "KILN_DEVICE consteval device::DType {}() {{ return device::DType::{}; }}\n", name,
+                     plan::to_string(std::get<DType>(value)));
+    }
+  }
+
+  std::vector<Fact> facts_;
 };
-
-}  // namespace
-
-namespace {
 
 Facts facts_of_merge(const plan::KernelConfig& config) {
   const auto& merge = config.request.merge;

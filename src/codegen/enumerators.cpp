@@ -45,7 +45,7 @@ std::optional<Constant> constant_at_end(std::string_view text) {
 
 void append_with_enumerators(std::string& out, std::string_view text) {
   std::size_t written = 0;
-  // Searches for what is rarer than words: rendering is part of every start from the disk.
+  // Searches for what is rarer than words: this is part of every start from the disk.
   for (auto equals = text.find('='); equals != std::string_view::npos; equals = text.find('=', equals + 1)) {
     const auto constant = constant_at_end(text.substr(written, equals - written));
     if (!constant) continue;

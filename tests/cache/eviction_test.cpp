@@ -148,7 +148,7 @@ TEST_F(EvictionTest, AStoreStaysWithinItsCapsHoweverMuchIsPublished) {
   const DiskStore store = open({.max_bytes = 0, .max_files = 12});
   for (int i = 0; i < 40; ++i) {
     Entry entry = sample_entry();
-    entry.kernel_id = hash_parts(std::vector<KeyPart>{{"i", std::to_string(i)}});
+    entry.kernel_id = base::hash_parts(std::vector<base::HashPart>{{"i", std::to_string(i)}});
     ASSERT_TRUE(store.publish(entry));
     EXPECT_LE(files_below(root).size(), 13U) << "the lock file is one";
   }

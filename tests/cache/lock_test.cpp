@@ -50,7 +50,7 @@ TEST_F(LockTest, ExcludesThreadsAndEndsWithItsObject) {
 TEST_F(LockTest, OfOneBuildLeavesOthersFree) {
   std::vector<BuildLock> locks;
   for (int i = 0; i < 200; ++i) {
-    const std::string id = hash_parts(std::vector<KeyPart>{{"i", std::to_string(i)}});
+    const std::string id = base::hash_parts(std::vector<base::HashPart>{{"i", std::to_string(i)}});
     locks.push_back(store.lock(id, milliseconds(0)));
     EXPECT_TRUE(locks.back().held()) << i;
   }

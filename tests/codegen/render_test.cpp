@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <set>
 #include <sstream>
 
 namespace kiln::codegen {
@@ -25,6 +26,10 @@ std::string with_enumerators(std::string_view text) {
   std::string out;
   append_with_enumerators(out, text);
   return out;
+}
+
+Source render(const plan::KernelConfig& config, TemplateStore templates = TemplateStore()) {
+  return Renderer(std::move(templates)).render(config);
 }
 
 plan::KernelConfig sample_config() {
@@ -167,25 +172,26 @@ TEST(ConfigHeader, MatchesTheDefaultOfTheTemplates) {
 TEST(Render, GivesOneSelfContainedFile) {
   for (const auto kind : {KernelKind::forward, KernelKind::decode, KernelKind::merge}) {
     const auto config = plan::plan({.kind = kind, .config = {}}, plan::reference_device(90), {});
-    const auto source = render(config, TemplateStore());
-    EXPECT_THAT(source.text,
-                AllOf(Not(HasSubstr("#include")), Not(HasSubstr("#pragma once")),
-                      HasSubstr(with_enumerators(config_header(config))), HasSubstr("extern \"C\" __global__")));
-    EXPECT_THAT(source.text, HasSubstr(source.entry + "("));
+    const auto source = render(config);
+    const auto text = source.text();
+    EXPECT_THAT(text, AllOf(Not(HasSubstr("#include")), Not(HasSubstr("#pragma once")),
+                            HasSubstr(with_enumerators(config_header(config))), HasSubstr("extern \"C\" __global__")));
+    EXPECT_THAT(text, HasSubstr(source.entry + "("));
     EXPECT_EQ(source.name, plan::name_of(config) + ".cu");
-    EXPECT_EQ(source.text.find("namespace kiln::config {"), source.text.rfind("namespace kiln::config {"));
-    EXPECT_EQ(source.text, render(config, TemplateStore()).text) << "equal configs give equal bytes";
+    EXPECT_EQ(text.find("namespace kiln::config {"), text.rfind("namespace kiln::config {"));
+    EXPECT_EQ(text, render(config).text()) << "equal configs give equal bytes";
   }
 }
 
 // Kernels are launched while the one before them may still run: each must wait for it before it reads anything.
 TEST(Render, EveryKernelBeginsByFollowingInItsStream) {
   for (const auto kind : {KernelKind::forward, KernelKind::decode, KernelKind::merge}) {
-    const auto source = render(plan::plan({.kind = kind}, plan::reference_device(90), {}), TemplateStore());
-    const auto entry = source.text.find(source.entry + "(");
-    const auto waits = source.text.find("follow_in_stream();", entry);
+    const auto source = render(plan::plan({.kind = kind}, plan::reference_device(90), {}));
+    const auto text = source.text();
+    const auto entry = text.find(source.entry + "(");
+    const auto waits = text.find("follow_in_stream();", entry);
     EXPECT_NE(waits, std::string::npos) << source.name;
-    EXPECT_LT(waits, source.text.find("threadIdx", entry)) << source.name;
+    EXPECT_LT(waits, text.find("threadIdx", entry)) << source.name;
   }
 }
 
@@ -205,10 +211,11 @@ TEST(Enumerators, AreMadeOfIntegerConstantsOnly) {
 // What NVRTC would make a global variable of, which takes long to load.
 TEST(Render, LeavesNoConstantOutsideOfFunctions) {
   for (const auto kind : {KernelKind::forward, KernelKind::decode, KernelKind::merge}) {
-    const auto source = render(plan::plan({.kind = kind}, plan::reference_device(90), {}), TemplateStore());
-    EXPECT_THAT(source.text, AllOf(Not(HasSubstr("inline constexpr")),
-                                   Not(testing::ContainsRegex("static constexpr [a-zA-Z0-9_:]+ k[A-Z]")),
-                                   HasSubstr("enum : int { kCapability = 90 };")));
+    const auto source = render(plan::plan({.kind = kind}, plan::reference_device(90), {}));
+    const auto text = source.text();
+    EXPECT_THAT(text, AllOf(Not(HasSubstr("inline constexpr")),
+                            Not(testing::ContainsRegex("static constexpr [a-zA-Z0-9_:]+ k[A-Z]")),
+                            HasSubstr("enum : int { kCapability = 90 };")));
   }
 }
 
@@ -231,12 +238,35 @@ TEST_F(TemplateFolder, ReplacesTheBuiltInTemplatesAndJoinsEachFileOnce) {
   write("a.cuh", "#pragma once\n#include \"b.cuh\"\nint a;\n");
   write("b.cuh", "#pragma once\nint b;\n");
   write("device/base.cuh", "enum class DType;\n");
-  const auto text = render(sample_config(), TemplateStore(folder_)).text;
+  const auto text = render(sample_config(), TemplateStore(folder_)).text();
   EXPECT_EQ(text.find("int b;"), text.rfind("int b;"));
   EXPECT_LT(text.find("enum class DType;"), text.find("kTileM"));
   EXPECT_LT(text.find("kTileM"), text.find("int b;"));
   EXPECT_LT(text.find("int b;"), text.find("int a;"));
   EXPECT_LT(text.find("int a;"), text.find("int entry;"));
+}
+
+TEST_F(TemplateFolder, WhatDiffersBetweenTwoTextsIsInTheDigestTheHeadingOrTheConfig) {
+  write("attention/forward_sm80.cu", "#include \"a.cuh\"\nint entry;\n");
+  write("a.cuh", "int a;\n");
+  write("device/base.cuh", "enum class DType;\n");
+  const Renderer renderer{TemplateStore(folder_)};
+  const auto source = renderer.render(sample_config());
+  auto other = sample_config();
+  other.smem_bytes = 1024;
+  EXPECT_EQ(renderer.render(other).rest, source.rest) << "joined once";
+  EXPECT_NE(renderer.render(other).config, source.config);
+  EXPECT_EQ(source.text(), source.heading + source.rest->before_config + source.config + source.rest->after_config);
+
+  EXPECT_EQ(render(sample_config(), TemplateStore(folder_)).rest->digest, source.rest->digest);
+  std::set<std::string> digests = {source.rest->digest};
+  write("a.cuh", "int b;\n");
+  digests.insert(render(sample_config(), TemplateStore(folder_)).rest->digest);
+  write("device/base.cuh", "enum class DType ;\n");
+  digests.insert(render(sample_config(), TemplateStore(folder_)).rest->digest);
+  write("attention/forward_sm80.cu", "#include \"a.cuh\"\nint entry ;\n");
+  digests.insert(render(sample_config(), TemplateStore(folder_)).rest->digest);
+  EXPECT_EQ(digests.size(), 4U);
 }
 
 TEST_F(TemplateFolder, AMissingFileIsNamed) {
