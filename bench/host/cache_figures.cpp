@@ -22,7 +22,9 @@ cache::Entry entry_of_64_kib() {
   entry.entry = "bench";
   entry.kernel_id = cache::kernel_id({}, {}, "sm_90");
   entry.build_id = cache::build_id(entry.kernel_id, "none");
-  for (std::size_t i = 0; i < kImageBytes; ++i) entry.image.push_back(static_cast<std::byte>(i * 2654435761U >> 24U));
+  std::vector<std::byte> image;
+  for (std::size_t i = 0; i < kImageBytes; ++i) image.push_back(static_cast<std::byte>(i * 2654435761U >> 24U));
+  entry.image = std::move(image);
   return entry;
 }
 
@@ -53,7 +55,7 @@ Figure launchable(const Setup& setup, const std::shared_ptr<const cuda::Driver>&
   const auto find = [&] { return builder.find_or_compile(config); };
   const double ms = time_median(50, [&] {
     const auto built = find();
-    kept.push_back(std::make_unique<cuda::Module>(driver, built.entry.image, built.entry.entry, config.smem_bytes, 0));
+    kept.push_back(std::make_unique<cuda::Module>(driver, built.entry.image.span(), built.entry.entry, config.smem_bytes, 0));
   });
   const double found_ms = time_median(50, [&] { static_cast<void>(find()); });
   return {.what = "disk hit to launchable, rendering and hashing included",

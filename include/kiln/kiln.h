@@ -84,6 +84,10 @@ KILN_API void kiln_options_destroy(kiln_options* options);
  * kiln_options_set(options, "cache_dir", "/var/cache/engine"), ("jit", "off"), ("device", "0"). The README lists
  * them. After an error the options are as before. */
 KILN_API kiln_status kiln_options_set(kiln_options* options, const char* key, const char* value);
+/** A pack of kernels that is built into the program: searched after what "precompiled" names. The bytes must stay as
+ * they are until the runtimes made with these options, and their preparations, are gone. Bytes that are no pack are a
+ * warning when a kernel is first looked for. */
+KILN_API kiln_status kiln_options_add_pack(kiln_options* options, const void* pack, size_t bytes);
 /** Lets KILN_* override what is set here. The environment is never read later. */
 KILN_API kiln_status kiln_options_apply_environment(kiln_options* options);
 

@@ -2,12 +2,15 @@
 
 #include <kiln/export.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace kiln {
 
@@ -25,9 +28,12 @@ struct KILN_API Options {
 
   /// Where kernels are kept. Unset: $XDG_CACHE_HOME/kiln or ~/.cache/kiln. Empty path: memory only.
   std::optional<std::filesystem::path> cache_dir{};
-  /// Folders made by `kiln precompile`, one or several with ':' between them, read in this order before the
-  /// cache and never written.
-  std::optional<std::filesystem::path> precompiled_dir{};
+  /// Folders and packs made by `kiln precompile`, one or several with ':' between them, read in this order before
+  /// the cache and never written.
+  std::optional<std::filesystem::path> precompiled{};
+  /// Packs that are built into the program (docs/CACHE.md says how), read next. The bytes must stay as they are until
+  /// the Runtimes made with these options, and their Preparations, are gone.
+  std::vector<std::span<const std::byte>> packs{};
   /// What the cache may hold before the kernels used longest ago are removed. 0: no limit.
   std::uint64_t cache_max_bytes = std::uint64_t{2} << 30;
   int cache_max_files = 20'000;

@@ -1,7 +1,6 @@
 #include "api/builder.hpp"
 
 #include "api/failure_folder.hpp"
-#include "api/stores.hpp"
 #include "base/fail.hpp"
 #include "base/files.hpp"
 #include "plan/device_info.hpp"
@@ -86,7 +85,7 @@ Built Builder::find_or_compile(const plan::KernelConfig& config, const std::func
 
 std::optional<Built> Builder::find(const Blueprint& plan) const {
   for (const auto& store : precompiled_) {
-    auto entry = store.find_kernel(plan.kernel_id);
+    auto entry = std::visit([&](const auto& kernels) { return kernels.find_kernel(plan.kernel_id); }, store);
     if (entry && fits(*entry, plan)) return Built{.entry = std::move(*entry), .origin = Origin::precompiled};
   }
   if (!disk_) return {};
@@ -184,13 +183,36 @@ std::string Builder::target_for(int capability) const {
   return target;
 }
 
+std::string Builder::near_misses(const Blueprint& plan) const {
+  std::string text;
+  const std::string name = std::filesystem::path(plan.source.name).stem();
+  for (const auto& store : precompiled_) {
+    const auto* const packed = std::get_if<cache::PackStore>(&store);
+    if (packed == nullptr) continue;
+    const cache::Pack* const pack = packed->pack();
+    if (pack == nullptr) {
+      text += fmt::format(" A pack is not used: {}.", packed->refusal());
+      continue;
+    }
+    for (std::size_t i = 0; i < pack->size(); ++i) {
+      const auto entry = pack->at(i);
+      if (entry.name != name || entry.target != plan.target) continue;
+      text += fmt::format(
+          " {} has a {} with kernel id {:.16}…: made by another version of Kiln, or with other "
+          "templates or options.",
+          packed->name(), name, entry.kernel_id);
+    }
+  }
+  return text;
+}
+
 void Builder::fail_missing(const plan::KernelConfig& config, const Blueprint& plan) const {
   const auto& request = config.request;
   base::fail(ErrorCode::missing_kernel,
-             "JIT is off and no kernel is kept for {} on {} (kernel id {:.16}…). Make it with: kiln precompile "
-             "{} --arch {} -o FOLDER{}, and set KILN_PRECOMPILED_DIR",
-             plan::describe(request), plan.target, plan.kernel_id, plan::tool_options(request), config.capability,
-             options_.template_dir ? " --template-dir " + options_.template_dir->string() : "");
+             "JIT is off and no kernel is kept for {} on {} (kernel id {:.16}…).{} Make it with: kiln precompile "
+             "{} --arch {} -o FOLDER{}, and set KILN_PRECOMPILED",
+             plan::describe(request), plan.target, plan.kernel_id, near_misses(plan), plan::tool_options(request),
+             config.capability, options_.template_dir ? " --template-dir " + options_.template_dir->string() : "");
 }
 
 }  // namespace kiln::api

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "api/stores.hpp"
 #include "base/log.hpp"
 #include "cache/disk_store.hpp"
 #include "cache/entry.hpp"
@@ -33,7 +34,7 @@ struct Built {
   Origin origin = Origin::compiled;
 };
 
-/// Turns configs into cubins: precompiled folders, then disk, then NVRTC. Needs no GPU. Thread-safe.
+/// Turns configs into cubins: precompiled folders and packs, then disk, then NVRTC. Needs no GPU. Thread-safe.
 class Builder {
  public:
   Builder(const Options& options, base::Logger log);
@@ -63,6 +64,8 @@ class Builder {
                                    const std::stop_token& stop) const;
   [[nodiscard]] std::optional<Built> find(const Blueprint& blueprint) const;
   [[nodiscard]] bool fits(const cache::Entry& entry, const Blueprint& blueprint) const;
+  /// What packs have in place of this kernel, for the message that it is missing.
+  [[nodiscard]] std::string near_misses(const Blueprint& blueprint) const;
   [[noreturn]] void fail_missing(const plan::KernelConfig& config, const Blueprint& blueprint) const;
 
   Options options_;
@@ -70,7 +73,7 @@ class Builder {
   codegen::Renderer renderer_;
   std::vector<std::string> environment_options_;  ///< variables that change what NVRTC makes
   jit::SearchPlaces search_places_;               ///< where NVRTC is looked for, as the environment said at first
-  std::vector<cache::DiskStore> precompiled_;
+  std::vector<Precompiled> precompiled_;
   std::optional<cache::DiskStore> disk_;
 
   // Found and loaded at first need: a warm start wants neither.

@@ -40,7 +40,7 @@ constexpr int kMostFiles = 1'000'000'000;
 constexpr std::array kSettings = {
     Setting{"device", "KILN_DEVICE", &Options::device, -1, kMostDevices},
     Setting{"cache_dir", "KILN_CACHE_DIR", &Options::cache_dir},
-    Setting{"precompiled_dir", "KILN_PRECOMPILED_DIR", &Options::precompiled_dir, 0, 0, true},
+    Setting{"precompiled", "KILN_PRECOMPILED", &Options::precompiled, 0, 0, true},
     Setting{"cache_max_bytes", "KILN_CACHE_MAX_BYTES", &Options::cache_max_bytes},
     Setting{"cache_max_files", "KILN_CACHE_MAX_FILES", &Options::cache_max_files, 0, kMostFiles},
     Setting{"cache_shared", "KILN_CACHE_SHARED", &Options::cache_shared},
@@ -131,7 +131,7 @@ void set_from_json(Options& options, const Setting& setting, const base::Json& j
   }
 }
 
-std::vector<std::string_view> names_of(std::string_view Setting::* name) {
+std::vector<std::string_view> names_of(std::string_view Setting::*name) {
   std::vector<std::string_view> names;
   for (const auto& setting : kSettings) names.push_back(setting.*name);
   return names;

@@ -74,13 +74,17 @@ const RuntimeState::KernelPtr& RuntimeState::get(const KernelRequest& request, S
 
 const RuntimeState::KernelPtr& RuntimeState::build(const KernelRequest& request, Stream stream,
                                                    const std::stop_token& stop) {
-  return kernels_.get_or_build(request, [&] { return KernelShares(load(request, stream, stop)); }, stop).mine();
+  return kernels_
+      .get_or_build(
+          request, [&] { return KernelShares(load(request, stream, stop)); }, stop)
+      .mine();
 }
 
 RuntimeState::KernelPtr RuntimeState::load(const KernelRequest& request, Stream stream, const std::stop_token& stop) {
   const auto config = plan::plan(request, device_info_, tuned_);
   if (config.request != request) return same_kernel(config.request, stream, stop)->as(request);
-  const auto built = builder_.find_or_compile(config, [&] { fail_if_capturing(request, stream); }, stop);
+  const auto built = builder_.find_or_compile(
+      config, [&] { fail_if_capturing(request, stream); }, stop);
   const auto& entry = built.entry;
   const bool compiled = built.origin == Origin::compiled;
   if (compiled) {
@@ -91,8 +95,8 @@ RuntimeState::KernelPtr RuntimeState::load(const KernelRequest& request, Stream 
     hits.add();
   }
   const auto start = Clock::now();
-  auto module =
-      std::make_shared<const cuda::Module>(driver_, entry.image, entry.entry, config.smem_bytes, device_, overlap_);
+  auto module = std::make_shared<const cuda::Module>(driver_, entry.image.span(), entry.entry, config.smem_bytes,
+                                                     device_, overlap_);
   counters_->load_us.add(microseconds_since(start));
   return std::make_shared<const LoadedKernel>(KernelInfo{.request = request,
                                                          .target = entry.target,

@@ -3,10 +3,29 @@
 #include "api/cache_folder.hpp"
 
 #include <algorithm>
-#include <string>
+#include <filesystem>
 #include <string_view>
+#include <system_error>
+#include <utility>
 
 namespace kiln::api {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// The names between the colons.
+std::vector<fs::path> named_paths(const std::optional<fs::path>& names) {
+  std::vector<fs::path> paths;
+  if (!names) return paths;
+  for (std::string_view rest = names->native(); !rest.empty();) {
+    const std::string_view name = rest.substr(0, rest.find(':'));
+    if (!name.empty()) paths.emplace_back(name);
+    rest.remove_prefix(std::min(rest.size(), name.size() + 1));
+  }
+  return paths;
+}
+
+}  // namespace
 
 cache::StoreSettings store_settings(const Options& options) {
   return {.limits = {.max_bytes = options.cache_max_bytes,
@@ -14,23 +33,19 @@ cache::StoreSettings store_settings(const Options& options) {
           .shared = options.cache_shared};
 }
 
-std::vector<std::filesystem::path> precompiled_folders(const Options& options) {
-  std::vector<std::filesystem::path> folders;
-  if (!options.precompiled_dir) return folders;
-  const std::string& names = options.precompiled_dir->native();
-  for (std::string_view rest = names; !rest.empty();) {
-    const std::string_view name = rest.substr(0, rest.find(':'));
-    if (!name.empty()) folders.emplace_back(name);
-    rest.remove_prefix(std::min(rest.size(), name.size() + 1));
+std::vector<Precompiled> precompiled_stores(const Options& options, const base::Logger& log) {
+  std::vector<Precompiled> stores;
+  for (auto& path : named_paths(options.precompiled)) {
+    std::error_code ignored;
+    if (fs::is_regular_file(path, ignored)) {
+      const auto trust = options.cache_shared ? cache::Trust::shared : cache::Trust::named;
+      stores.emplace_back(cache::PackStore(std::move(path), trust, log));
+    } else {
+      stores.emplace_back(
+          cache::DiskStore(std::move(path), cache::DiskStore::Access::read_only, log, store_settings(options)));
+    }
   }
-  return folders;
-}
-
-std::vector<cache::DiskStore> precompiled_stores(const Options& options, const base::Logger& log) {
-  std::vector<cache::DiskStore> stores;
-  for (auto& folder : precompiled_folders(options)) {
-    stores.emplace_back(std::move(folder), cache::DiskStore::Access::read_only, log, store_settings(options));
-  }
+  for (const auto& pack : options.packs) stores.emplace_back(cache::PackStore(pack, log));
   return stores;
 }
 

@@ -48,6 +48,13 @@ kiln_status kiln_options_set(kiln_options* options, const char* key, const char*
   return guarded([&] { required(options, "options").options.set(&required(key, "key"), &required(value, "value")); });
 }
 
+kiln_status kiln_options_add_pack(kiln_options* options, const void* pack, size_t bytes) {
+  return guarded([&] {
+    const auto* const first = static_cast<const std::byte*>(pack);
+    required(options, "options").options.packs.emplace_back(&required(first, "pack"), bytes);
+  });
+}
+
 kiln_status kiln_options_apply_environment(kiln_options* options) {
   return guarded([&] { required(options, "options").options.apply_environment(); });
 }

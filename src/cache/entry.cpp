@@ -1,6 +1,7 @@
 #include "cache/entry.hpp"
 
 #include "base/fail.hpp"
+#include "base/little_endian.hpp"
 #include "base/sha256.hpp"
 
 #include <algorithm>
@@ -50,7 +51,7 @@ void visit_fields(Codec& codec, EntryType& entry) {
   codec.number("spill_bytes", entry.spill_bytes);
   codec.number("smem_bytes", entry.smem_bytes);
   codec.number("compile_ms", entry.compile_ms);
-  codec.bytes("image", entry.image, kImageLimit);
+  codec.image("image", entry.image, kImageLimit);
   codec.signature("signature");
 }
 
@@ -85,6 +86,17 @@ class Writer {
     unsigned_number<kLengthBytes>(sizeof(double));
     unsigned_number<sizeof(double)>(std::bit_cast<std::uint64_t>(value));
   }
+  void image(std::string_view name, const Image& value, Limit limit) { bytes(name, value.span(), limit); }
+  void signature(std::string_view name) { bytes(name, {}, kSignatureLimit); }
+
+  std::vector<std::byte> finish() {
+    const auto total = base::to_little_endian<kSizeBytes>(out_.size() + kDigestBytes);
+    std::ranges::copy(total, out_.begin() + kMagic.size());
+    append(base::sha256(out_));
+    return std::move(out_);
+  }
+
+ private:
   void bytes(std::string_view name, std::span<const std::byte> value, Limit limit) {
     if (!limit.allows(value.size())) {
       base::fail(ErrorCode::invalid_argument, "cache entry: {} has {} bytes, from {} to {} are allowed", name,
@@ -93,21 +105,10 @@ class Writer {
     unsigned_number<kLengthBytes>(value.size());
     append(value);
   }
-  void signature(std::string_view name) { bytes(name, {}, kSignatureLimit); }
-
-  std::vector<std::byte> finish() {
-    const std::size_t total = out_.size() + kDigestBytes;
-    for (std::size_t i = 0; i < kSizeBytes; ++i) out_[kMagic.size() + i] = static_cast<std::byte>(total >> (8 * i));
-    append(base::sha256(out_));
-    return std::move(out_);
-  }
-
- private:
   void append(std::span<const std::byte> value) { out_.insert(out_.end(), value.begin(), value.end()); }
-  /// Little-endian on every machine.
   template <std::size_t kBytes>
   void unsigned_number(std::uint64_t value) {
-    for (std::size_t i = 0; i < kBytes; ++i) out_.push_back(static_cast<std::byte>(value >> (8 * i)));
+    append(base::to_little_endian<kBytes>(value));
   }
 
   std::vector<std::byte> out_;
@@ -116,7 +117,9 @@ class Writer {
 /// Reads fields until one is wrong; from there on does nothing and knows why.
 class Reader {
  public:
-  Reader(std::span<const std::byte> fields, std::string& why) : rest_(fields), why_(why) {}
+  /// The image is copied, unless there is a keeper of the bytes it lies in.
+  Reader(std::span<const std::byte> fields, const std::shared_ptr<const void>* keeper, std::string& why)
+      : rest_(fields), keeper_(keeper), why_(why) {}
 
   void id(std::string_view name, std::string& value) {
     text(name, value, kIdLimit);
@@ -127,18 +130,18 @@ class Reader {
     value.assign(reinterpret_cast<const char*>(field.data()), field.size());
   }
   void number(std::string_view name, int& value) {
-    const std::uint64_t read = little_endian(take(name, {sizeof(std::uint32_t), sizeof(std::uint32_t)}));
+    const std::uint64_t read = base::from_little_endian(take(name, {sizeof(std::uint32_t), sizeof(std::uint32_t)}));
     if (read > std::numeric_limits<std::int32_t>::max()) return refuse(name, "is out of range");
     value = static_cast<int>(read);
   }
   void number(std::string_view name, double& value) {
-    const auto read = std::bit_cast<double>(little_endian(take(name, {sizeof(double), sizeof(double)})));
+    const auto read = std::bit_cast<double>(base::from_little_endian(take(name, {sizeof(double), sizeof(double)})));
     if (!is_duration(read)) return refuse(name, "is not a duration");
     value = read;
   }
-  void bytes(std::string_view name, std::vector<std::byte>& value, Limit limit) {
+  void image(std::string_view name, Image& value, Limit limit) {
     const auto field = take(name, limit);
-    value.assign(field.begin(), field.end());
+    value = keeper_ != nullptr ? Image(field, *keeper_) : Image(std::vector<std::byte>(field.begin(), field.end()));
   }
   void signature(std::string_view name) { take(name, kSignatureLimit); }
 
@@ -146,12 +149,6 @@ class Reader {
   bool finish() {
     if (ok() && !rest_.empty()) why_ = fmt::format("{} bytes follow the last field", rest_.size());
     return ok();
-  }
-
-  static std::uint64_t little_endian(std::span<const std::byte> bytes) {
-    std::uint64_t value = 0;
-    for (std::size_t i = bytes.size(); i-- > 0;) value = value << 8 | std::to_integer<std::uint64_t>(bytes[i]);
-    return value;
   }
 
  private:
@@ -162,7 +159,7 @@ class Reader {
   std::span<const std::byte> take(std::string_view name, Limit limit) {
     if (!ok()) return {};
     if (rest_.size() < kLengthBytes) return refuse(name, "is missing"), std::span<const std::byte>();
-    const std::size_t size = little_endian(rest_.first(kLengthBytes));
+    const std::size_t size = base::from_little_endian(rest_.first(kLengthBytes));
     if (!limit.allows(size)) return refuse(name, "has a length that is not allowed"), std::span<const std::byte>();
     if (rest_.size() - kLengthBytes < size) return refuse(name, "is cut short"), std::span<const std::byte>();
     const auto field = rest_.subspan(kLengthBytes, size);
@@ -171,10 +168,11 @@ class Reader {
   }
 
   std::span<const std::byte> rest_;
+  const std::shared_ptr<const void>* keeper_;
   std::string& why_;
 };
 
-/// Why these bytes are no entry of this format, as far as magic, size and digest tell; else empty.
+/// Why these bytes are no entry of this format, as far as magic and size tell; else empty.
 std::string refuse_envelope(std::span<const std::byte> bytes) {
   if (bytes.size() < kHeaderBytes + kDigestBytes) return fmt::format("{} bytes are too few", bytes.size());
   const auto magic = std::as_bytes(std::span(kMagic));
@@ -185,13 +183,19 @@ std::string refuse_envelope(std::span<const std::byte> bytes) {
     return fmt::format("format {}, this is format {}", std::to_integer<int>(version),
                        std::to_integer<int>(magic.back()));
   }
-  const std::uint64_t size = Reader::little_endian(bytes.subspan(magic.size(), kSizeBytes));
+  const std::uint64_t size = base::from_little_endian(bytes.subspan(magic.size(), kSizeBytes));
   if (size != bytes.size()) return fmt::format("{} bytes where {} were written", bytes.size(), size);
   if (size > kMaxEntryBytes) return fmt::format("{} bytes, at most {} are allowed", size, kMaxEntryBytes);
-  if (!std::ranges::equal(base::sha256(bytes.first(bytes.size() - kDigestBytes)), bytes.last(kDigestBytes))) {
-    return "the digest does not match";
-  }
   return {};
+}
+
+std::optional<Entry> read_fields(std::span<const std::byte> bytes, const std::shared_ptr<const void>* keeper,
+                                 std::string& why) {
+  Entry entry;
+  Reader reader(bytes.subspan(kHeaderBytes, bytes.size() - kHeaderBytes - kDigestBytes), keeper, why);
+  visit_fields(reader, entry);
+  if (!reader.finish()) return std::nullopt;
+  return entry;
 }
 
 }  // namespace
@@ -206,11 +210,22 @@ std::vector<std::byte> encode(const Entry& entry) {
 std::optional<Entry> decode(std::span<const std::byte> bytes, std::string& why) {
   why = refuse_envelope(bytes);
   if (!why.empty()) return std::nullopt;
-  Entry entry;
-  Reader reader(bytes.subspan(kHeaderBytes, bytes.size() - kHeaderBytes - kDigestBytes), why);
-  visit_fields(reader, entry);
-  if (!reader.finish()) return std::nullopt;
-  return entry;
+  if (!std::ranges::equal(base::sha256(bytes.first(bytes.size() - kDigestBytes)), bytes.last(kDigestBytes))) {
+    why = "the digest does not match";
+    return std::nullopt;
+  }
+  return read_fields(bytes, nullptr, why);
+}
+
+std::optional<Entry> decode_verified(std::span<const std::byte> bytes, const std::shared_ptr<const void>& keeper,
+                                     std::string& why) {
+  why = refuse_envelope(bytes);
+  if (!why.empty()) return std::nullopt;
+  return read_fields(bytes, &keeper, why);
+}
+
+std::size_t image_offset(std::size_t entry_bytes, std::size_t image_bytes) {
+  return entry_bytes - kDigestBytes - kLengthBytes - image_bytes;  // the signature behind it is empty
 }
 
 }  // namespace kiln::cache

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "base/hash_parts.hpp"
+#include "cache/image.hpp"
 
 #include <cstddef>
 #include <optional>
@@ -25,7 +26,7 @@ struct Entry {
   int spill_bytes = 0;
   int smem_bytes = 0;  ///< dynamic
   double compile_ms = 0;
-  std::vector<std::byte> image;
+  Image image;
 
   bool operator==(const Entry&) const = default;
 };
@@ -38,6 +39,12 @@ inline constexpr std::size_t kMaxEntryBytes = std::size_t{66} << 20;
 std::vector<std::byte> encode(const Entry& entry);
 /// Empty, with the reason in `why`, for anything that encode() did not write.
 std::optional<Entry> decode(std::span<const std::byte> bytes, std::string& why);
+/// The same without a look at the digest, for bytes that were verified once and lie where they can't change since. The
+/// image is not copied: `keeper` keeps the bytes.
+std::optional<Entry> decode_verified(std::span<const std::byte> bytes, const std::shared_ptr<const void>& keeper,
+                                     std::string& why);
+/// Where the image lies in the bytes of an encoded entry.
+std::size_t image_offset(std::size_t entry_bytes, std::size_t image_bytes);
 
 /// Whether `text` has the form of both ids: 64 hex digits, letters small.
 bool is_id(std::string_view text);

@@ -120,13 +120,31 @@ void add_run(CLI::App& app, Invocation& invocation) {
 
 void add_precompile(CLI::App& app, Invocation& invocation) {
   CLI::App* command = nullptr;
-  auto& arguments = add_command(app, invocation, "precompile",
-                                "Make a folder of kernels for machines that shall not compile", precompile, command);
+  auto& arguments =
+      add_command(app, invocation, "precompile",
+                  "Make a folder or a pack of kernels for machines that shall not compile", precompile, command);
   command->add_option("manifest", arguments.manifest, "JSON: which kernels for which architectures; else by options");
   add_kernel_options(*command, arguments.kernel);
   command->add_flag("--all", arguments.all, "every shipped kernel");
   add_arch_option(*command, arguments.arch);
-  command->add_option("-o,--output", arguments.output, "the folder, for KILN_PRECOMPILED_DIR")->required();
+  command->add_option("-o,--output", arguments.output, "for KILN_PRECOMPILED: a folder, or FILE.kilnpack")->required();
+}
+
+void add_pack(CLI::App& app, Invocation& invocation) {
+  CLI::App* pack_app = app.add_subcommand("pack", "Look after packs: files with many kernels");
+  pack_app->require_subcommand(1);
+  const auto add = [&](const char* name, const char* what, PackArguments::Action action, const char* packs) {
+    CLI::App* command = nullptr;
+    auto& arguments = add_command(*pack_app, invocation, name, what, pack, command);
+    arguments.action = action;
+    command->add_option("packs", arguments.packs, packs)->required();
+    return std::pair(command, &arguments);
+  };
+  add("ls", "List the kernels", PackArguments::Action::ls, "packs");
+  add("verify", "Check packs whole; exit with 1 if one is damaged", PackArguments::Action::verify, "packs");
+  const auto [merge, merged] = add("merge", "Make one pack of several packs and folders", PackArguments::Action::merge,
+                                   "packs and folders; of two builds of one kernel the first is taken");
+  merge->add_option("-o,--output", merged->output, "the pack: FILE.kilnpack")->required();
 }
 
 void add_tune(CLI::App& app, Invocation& invocation) {
@@ -231,7 +249,7 @@ std::optional<Invocation> parse_arguments(int argc, const char* const* argv) {
   app.fallthrough();
   add_global_options(app, invocation.global);
   for (const auto add :
-       {add_doctor, add_render, add_compile, add_run, add_precompile, add_tune, add_bench, add_cache}) {
+       {add_doctor, add_render, add_compile, add_run, add_precompile, add_pack, add_tune, add_bench, add_cache}) {
     add(app, invocation);
   }
   for (CLI::App* command : app.get_subcommands({})) command->fallthrough();

@@ -42,36 +42,6 @@ base::Json::Object to_json(const StoredFile& file) {
   return row;
 }
 
-void list(const Common& common, const std::vector<StoredFile>& files) {
-  if (common.json) {
-    base::Json::Array rows;
-    for (const StoredFile& file : files) rows.emplace_back(to_json(file));
-    print_json(rows);
-    return;
-  }
-  using enum TextTable::Align;
-  TextTable table({{"kernel", left},
-                   {"target", left},
-                   {"registers", right},
-                   {"spills", right},
-                   {"size", right},
-                   {"ms", right},
-                   {"kernel id", left},
-                   {"compiler", left}});
-  constexpr std::size_t kShort = 12;
-  for (const StoredFile& file : files) {
-    if (!file.entry) {
-      table.add({file.path.filename().string(), {"damaged", Tone::bad}});
-      continue;
-    }
-    const cache::Entry& entry = *file.entry;
-    table.add({entry.name, entry.target, fmt::to_string(entry.registers), fmt::to_string(entry.spill_bytes),
-               bytes_text(file.bytes), fmt::format("{:.0f}", entry.compile_ms), entry.kernel_id.substr(0, kShort),
-               entry.compiler.substr(0, kShort)});
-  }
-  print(table.str(common.terminal));
-}
-
 void summarize(const Common& common, const std::filesystem::path& folder, const std::vector<StoredFile>& files) {
   struct Sum {
     int kernels = 0;
@@ -113,23 +83,6 @@ void summarize(const Common& common, const std::filesystem::path& folder, const 
   }
 }
 
-ExitCode verify_all(const Common& common, const std::vector<StoredFile>& files) {
-  base::Json::Array damaged;
-  for (const StoredFile& file : files) {
-    if (file.entry) continue;
-    damaged.emplace_back(to_json(file));
-    if (!common.json) print(fmt::format("{}: {}\n", file.path.string(), file.damage));
-  }
-  const std::size_t bad = damaged.size();
-  if (common.json) {
-    print_json(base::Json::Object{{"files", files.size()}, {"damaged", std::move(damaged)}});
-  } else {
-    const Tone tone = bad == 0 ? Tone::good : Tone::bad;
-    print(common.terminal.paint(tone, fmt::format("{} of {} files are good", files.size() - bad, files.size())) + "\n");
-  }
-  return bad == 0 ? ExitCode::ok : ExitCode::wrong;
-}
-
 void remove_all(const Common& common, const cache::DiskStore& store) {
   const std::size_t removed = store.clear();
   if (common.json) {
@@ -141,9 +94,61 @@ void remove_all(const Common& common, const cache::DiskStore& store) {
 
 }  // namespace
 
+void list(const Common& common, const std::vector<StoredFile>& files) {
+  if (common.json) {
+    base::Json::Array rows;
+    for (const StoredFile& file : files) rows.emplace_back(to_json(file));
+    print_json(rows);
+    return;
+  }
+  using enum TextTable::Align;
+  TextTable table({{"kernel", left},
+                   {"target", left},
+                   {"registers", right},
+                   {"spills", right},
+                   {"size", right},
+                   {"ms", right},
+                   {"kernel id", left},
+                   {"compiler", left}});
+  constexpr std::size_t kShort = 12;
+  for (const StoredFile& file : files) {
+    if (!file.entry) {
+      table.add({file.path.filename().string(), {"damaged", Tone::bad}});
+      continue;
+    }
+    const cache::Entry& entry = *file.entry;
+    table.add({entry.name, entry.target, fmt::to_string(entry.registers), fmt::to_string(entry.spill_bytes),
+               bytes_text(file.bytes), fmt::format("{:.0f}", entry.compile_ms), entry.kernel_id.substr(0, kShort),
+               entry.compiler.substr(0, kShort)});
+  }
+  print(table.str(common.terminal));
+}
+
+ExitCode verify(const Common& common, const std::vector<StoredFile>& files, std::string_view noun) {
+  base::Json::Array damaged;
+  for (const StoredFile& file : files) {
+    if (file.entry) continue;
+    damaged.emplace_back(to_json(file));
+    if (!common.json) print(fmt::format("{}: {}\n", file.path.string(), file.damage));
+  }
+  const std::size_t bad = damaged.size();
+  if (common.json) {
+    print_json(base::Json::Object{{"files", files.size()}, {"damaged", std::move(damaged)}});
+  } else {
+    const Tone tone = bad == 0 ? Tone::good : Tone::bad;
+    print(common.terminal.paint(tone, fmt::format("{} of {} {} are good", files.size() - bad, files.size(), noun)) +
+          "\n");
+  }
+  return bad == 0 ? ExitCode::ok : ExitCode::wrong;
+}
+
 ExitCode cache(const Common& common, const CacheArguments& arguments) {
   using enum CacheArguments::Action;
   const auto folder = folder_of(common, arguments);
+  if (std::filesystem::is_regular_file(folder)) {
+    base::fail(ErrorCode::invalid_argument, "{} is a file, not a folder of kernels: `kiln pack` knows packs",
+               folder.string());
+  }
   const bool writes = arguments.action == clear || arguments.action == prune;
   const cache::DiskStore store(folder,
                                writes ? cache::DiskStore::Access::read_write : cache::DiskStore::Access::read_only,
@@ -163,11 +168,11 @@ ExitCode cache(const Common& common, const CacheArguments& arguments) {
       summarize(common, folder, scan(store));
       return ExitCode::ok;
     case verify:
-      return verify_all(common, scan(store));
+      return cli::verify(common, scan(store), "files");
     case ls:
       break;
   }
-  list(common, scan(store));
+  cli::list(common, scan(store));
   return ExitCode::ok;
 }
 

@@ -66,8 +66,17 @@ struct PrecompileArguments {
   std::string arch = "all";
   std::filesystem::path output;
 };
-/// Makes a folder of kernels for machines that shall not compile.
+/// Makes a folder or a pack of kernels for machines that shall not compile.
 ExitCode precompile(const Common& common, const PrecompileArguments& arguments);
+
+struct PackArguments {
+  enum class Action { merge, ls, verify };
+  Action action = Action::ls;
+  std::vector<std::filesystem::path> packs;  ///< merge: folders, too
+  std::filesystem::path output;              ///< merge
+};
+/// Looks after kernels that are together in one file.
+ExitCode pack(const Common& common, const PackArguments& arguments);
 
 struct TuneArguments {
   KernelWords kernel;

@@ -144,16 +144,28 @@ Finding examine_cache(const Common& common) {
   return {"cache", State::unwritable, folder.string(), "make the folder writable or set KILN_CACHE_DIR to another one"};
 }
 
+Finding examine(const cache::DiskStore& folder) {
+  Finding finding{"precompiled", State::good, folder.root().string(), ""};
+  if (!std::filesystem::is_directory(folder.root())) {
+    return {"precompiled", State::missing, finding.detail + " is not there",
+            "make it with `kiln precompile`, or unset KILN_PRECOMPILED"};
+  }
+  const std::string refusal = folder.refusal();
+  return refusal.empty() ? finding : Finding{"precompiled", State::missing, refusal, kNotTrusted};
+}
+
+Finding examine(const cache::PackStore& pack) {
+  if (const cache::Pack* const opened = pack.pack()) {
+    return {"precompiled", State::good, fmt::format("{}: {} kernels", pack.name(), opened->size()), ""};
+  }
+  return {"precompiled", State::missing, pack.refusal(),
+          "make it again with `kiln precompile`, yours and writable by you alone, or unset KILN_PRECOMPILED"};
+}
+
 void examine_precompiled(const Common& common, std::vector<Finding>& findings) {
-  for (const cache::DiskStore& store : api::precompiled_stores(common.options, logger_of(common))) {
-    Finding finding{"precompiled", State::good, store.root().string(), ""};
-    if (!std::filesystem::is_directory(store.root())) {
-      finding = {"precompiled", State::missing, finding.detail + " is not a folder",
-                 "make it with `kiln precompile`, or unset KILN_PRECOMPILED_DIR"};
-    } else if (const std::string refusal = store.refusal(); !refusal.empty()) {
-      finding = {"precompiled", State::missing, refusal, kNotTrusted};
-    }
-    findings.push_back(std::move(finding));
+  const base::Logger silent(LogLevel::off, {});  // what it would warn of stands in the table
+  for (const api::Precompiled& store : api::precompiled_stores(common.options, silent)) {
+    findings.push_back(std::visit([](const auto& kernels) { return examine(kernels); }, store));
   }
 }
 

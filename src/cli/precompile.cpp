@@ -5,6 +5,7 @@
 #include "cli/commands.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/manifest.hpp"
+#include "cli/packing.hpp"
 #include "cli/planning.hpp"
 #include "cli/progress.hpp"
 #include "cli/report.hpp"
@@ -19,7 +20,7 @@ namespace {
 
 struct Tally {
   int made = 0;
-  int present = 0;  ///< were in the folder already
+  int present = 0;  ///< were in the folder, or in the cache if they go into a pack
   std::uint64_t image_bytes = 0;
   std::optional<Error> first_error;
   std::vector<std::string> failed;
@@ -44,20 +45,26 @@ std::vector<plan::KernelConfig> wanted(const PrecompileArguments& arguments, con
   return configs;
 }
 
-/// Compiles into the folder as into any cache: what is there stays, and each kernel is whole or absent
-/// at every moment.
-Options options_for(const Common& common, const std::filesystem::path& folder) {
-  if (folder.empty()) base::fail(ErrorCode::invalid_argument, "--output is empty: it must name a folder");
+/// A folder is compiled into as any cache is: what is there stays, and each kernel is whole or absent at every moment.
+/// What goes into a pack is kept in the cache meanwhile, so that a second try is quick.
+Options options_for(const Common& common, const std::filesystem::path& output) {
+  if (output.empty()) base::fail(ErrorCode::invalid_argument, "--output is empty: it must name a folder or a pack");
   Options options = common.options;
-  options.cache_dir = folder;
-  options.precompiled_dir.reset();
+  if (names_pack(output)) {
+    check_writable(output);
+  } else {
+    options.cache_dir = output;
+  }
+  options.precompiled.reset();
   options.jit = true;
   return options;
 }
 
 class Work {
  public:
-  Work(const Options& options, const Common& common) : builder_(options, logger_of(common)) {
+  Work(const Options& options, const Common& common, bool into_pack)
+      : builder_(options, logger_of(common)), into_pack_(into_pack) {
+    if (into_pack) return;
     if (const std::string refusal = builder_.disk()->refusal(); !refusal.empty()) {
       base::fail(
           ErrorCode::io,
@@ -70,16 +77,17 @@ class Work {
   void make(const plan::KernelConfig& config) {
     if (InterruptGuard::interrupted()) return;
     try {
-      const api::Built built = builder_.find_or_compile(config);
+      api::Built built = builder_.find_or_compile(config);
       const bool made = built.origin == Origin::compiled;
       // A cache may fail to keep what was built; here that is the whole point.
-      if (made && !builder_.disk()->find_build(built.entry.kernel_id, built.entry.build_id)) {
+      if (made && !into_pack_ && !builder_.disk()->find_build(built.entry.kernel_id, built.entry.build_id)) {
         base::fail(ErrorCode::io, "{} was compiled but could not be kept in {}", built.entry.name,
                    builder_.disk()->root().string());
       }
       const std::scoped_lock lock(mutex_);
       ++(made ? tally_.made : tally_.present);
       tally_.image_bytes += built.entry.image.size();
+      if (into_pack_) packed_.add(std::move(built.entry));
     } catch (const Error& error) {
       const std::scoped_lock lock(mutex_);
       tally_.failed.push_back(fmt::format("{}: {}", plan::name_of(config), error.what()));
@@ -88,16 +96,19 @@ class Work {
   }
 
   [[nodiscard]] const Tally& tally() const { return tally_; }
+  [[nodiscard]] const PackContent& packed() const { return packed_; }
 
  private:
   api::Builder builder_;
+  bool into_pack_;
   std::mutex mutex_;
   Tally tally_;
+  PackContent packed_;
 };
 
 void print_summary(const Common& common, const PrecompileArguments& arguments, const Tally& tally, int total) {
   if (common.json) {
-    print_json(base::Json::Object{{"folder", arguments.output.string()},
+    print_json(base::Json::Object{{names_pack(arguments.output) ? "pack" : "folder", arguments.output.string()},
                                   {"kernels", total},
                                   {"made", tally.made},
                                   {"present", tally.present},
@@ -105,10 +116,11 @@ void print_summary(const Common& common, const PrecompileArguments& arguments, c
                                   {"failed", base::Json::Array(tally.failed.begin(), tally.failed.end())}});
     return;
   }
-  print(fmt::format("{} of {} kernels in {} ({}): {} made, {} there before\n", tally.made + tally.present, total,
-                    arguments.output.string(), bytes_text(tally.image_bytes), tally.made, tally.present));
+  print(fmt::format("{} of {} kernels in {} ({}): {} made, {} {}\n", tally.made + tally.present, total,
+                    arguments.output.string(), bytes_text(tally.image_bytes), tally.made, tally.present,
+                    names_pack(arguments.output) ? "from the cache" : "there before"));
   if (tally.failed.empty()) {
-    print(fmt::format("Use them with KILN_PRECOMPILED_DIR={} and, to forbid compiling, KILN_JIT=off\n",
+    print(fmt::format("Use them with KILN_PRECOMPILED={} and, to forbid compiling, KILN_JIT=off\n",
                       arguments.output.string()));
   }
 }
@@ -120,7 +132,8 @@ ExitCode precompile(const Common& common, const PrecompileArguments& arguments) 
   const auto configs = wanted(arguments, options);
   const auto total = static_cast<int>(configs.size());
   const InterruptGuard guard;
-  Work work(options, common);
+  const bool into_pack = names_pack(arguments.output);
+  Work work(options, common, into_pack);
   {
     Progress progress("compiling", total, common.terminal);
     std::vector<api::Job> jobs;
@@ -129,8 +142,16 @@ ExitCode precompile(const Common& common, const PrecompileArguments& arguments) 
       if (!InterruptGuard::interrupted()) progress.update(at.done);
     });
   }
-  print_summary(common, arguments, work.tally(), total);
-  if (const auto& error = work.tally().first_error) throw Error(*error);
+  const Tally& tally = work.tally();
+  const bool complete = tally.made + tally.present == total;
+  if (into_pack && complete) static_cast<void>(work.packed().write(arguments.output));
+  if (into_pack && !complete) {
+    print_error(fmt::format("{} is not written: {} of its {} kernels are ready\n", arguments.output.string(),
+                            tally.made + tally.present, total));
+  } else {
+    print_summary(common, arguments, tally, total);
+  }
+  if (const auto& error = tally.first_error) throw Error(*error);
   return InterruptGuard::interrupted() ? ExitCode::interrupted : ExitCode::ok;
 }
 

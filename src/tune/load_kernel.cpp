@@ -12,7 +12,7 @@ KernelPtr load_kernel(const Gpu& gpu, const KernelRequest& request, const plan::
                         .spill_bytes = entry.spill_bytes,
                         .smem_bytes = entry.smem_bytes,
                         .compile_ms = entry.compile_ms};
-  auto module = std::make_unique<const cuda::Module>(gpu.driver(), entry.image, entry.entry, entry.smem_bytes,
+  auto module = std::make_unique<const cuda::Module>(gpu.driver(), entry.image.span(), entry.entry, entry.smem_bytes,
                                                      gpu.ordinal(), gpu.overlap());
   return std::make_shared<const detail::LoadedKernel>(info, config, gpu.info(), std::move(module),
                                                       std::make_shared<detail::Counters>());

@@ -86,7 +86,7 @@ TEST_F(KeptKernelsTest, APrecompiledFolderComesFirstAndIsNeverWritten) {
     (void)Runtime(maker).forward({});
   }
   auto user = options();
-  user.precompiled_dir = folder.path() / "shipped";
+  user.precompiled = folder.path() / "shipped";
   user.jit = false;
   const Runtime runtime(user);
   EXPECT_EQ(runtime.forward({}).info().origin, Origin::precompiled);
@@ -104,7 +104,7 @@ TEST_F(KeptKernelsTest, SeveralPrecompiledFoldersAreSearchedInOrderAndNothingIsC
   maker.cache_dir = second;
   (void)Runtime(maker).forward({.causal = true});
   auto user = options();
-  user.precompiled_dir = (folder.path() / "none").string() + "::" + first.string() + ":" + second.string();
+  user.precompiled = (folder.path() / "none").string() + "::" + first.string() + ":" + second.string();
   const Runtime runtime(user);
   EXPECT_EQ(runtime.forward({}).info().origin, Origin::precompiled);
   EXPECT_EQ(runtime.forward({.causal = true}).info().origin, Origin::precompiled);

@@ -22,12 +22,12 @@ using testing::HasSubstr;
 
 TEST(OptionsFromJson, ReadsEveryMember) {
   const auto options = Options::from_json(R"({
-    "device": 1, "cache_dir": "/c", "precompiled_dir": "/p", "jit": false, "compile_jobs": 3,
+    "device": 1, "cache_dir": "/c", "precompiled": "/p", "jit": false, "compile_jobs": 3,
     "overlap_launches": false, "nvrtc_path": "/n", "cuda_path": "/l", "tuned_dir": "/t", "template_dir": "/k",
     "dump_dir": "/d", "check_workspaces": true, "log_level": "debug"})");
   EXPECT_EQ(options.device, 1);
   EXPECT_EQ(options.cache_dir, "/c");
-  EXPECT_EQ(options.precompiled_dir, "/p");
+  EXPECT_EQ(options.precompiled, "/p");
   EXPECT_FALSE(options.jit);
   EXPECT_EQ(options.compile_jobs, 3);
   EXPECT_FALSE(options.overlap_launches);
@@ -42,11 +42,11 @@ TEST(OptionsFromJson, ReadsEveryMember) {
 
 TEST(OptionsFromJson, ReadsSizesAndLists) {
   const auto options = Options::from_json(
-      R"({"cache_max_bytes": "64k", "cache_max_files": 0, "cache_shared": true, "precompiled_dir": ["/p", "/q"]})");
+      R"({"cache_max_bytes": "64k", "cache_max_files": 0, "cache_shared": true, "precompiled": ["/p", "/q"]})");
   EXPECT_EQ(options.cache_max_bytes, 65536U);
   EXPECT_EQ(options.cache_max_files, 0);
   EXPECT_TRUE(options.cache_shared);
-  EXPECT_EQ(options.precompiled_dir, "/p:/q");
+  EXPECT_EQ(options.precompiled, "/p:/q");
   EXPECT_EQ(Options::from_json(R"({"cache_max_bytes": 12})").cache_max_bytes, 12U);
 }
 
@@ -133,7 +133,7 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(Variable{"KILN_DEVICE", "2", [](const Options& o) { return o.device == 2; }},
                     Variable{"KILN_CACHE_DIR", "/c", [](const Options& o) { return o.cache_dir == "/c"; }},
                     Variable{"KILN_CACHE_DIR", "", [](const Options& o) { return o.cache_dir == ""; }},
-                    Variable{"KILN_PRECOMPILED_DIR", "/p", [](const Options& o) { return o.precompiled_dir == "/p"; }},
+                    Variable{"KILN_PRECOMPILED", "/p", [](const Options& o) { return o.precompiled == "/p"; }},
                     Variable{"KILN_CACHE_MAX_BYTES", "3G",
                              [](const Options& o) { return o.cache_max_bytes == std::uint64_t{3} << 30; }},
                     Variable{"KILN_CACHE_MAX_BYTES", "0", [](const Options& o) { return o.cache_max_bytes == 0; }},

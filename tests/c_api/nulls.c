@@ -14,7 +14,9 @@ static void of_options(void) {
   CHECK_REFUSED(kiln_options_set(NULL, "jit", "off"), "options is null");
   CHECK_REFUSED(kiln_options_apply_environment(NULL), "options is null");
   CHECK_REFUSED(kiln_options_set_log(NULL, NULL, NULL), "options is null");
+  CHECK_REFUSED(kiln_options_add_pack(NULL, "", 1), "options is null");
   CHECK_OK(kiln_options_create(&options));
+  CHECK_REFUSED(kiln_options_add_pack(options, NULL, 1), "pack is null");
   CHECK_REFUSED(kiln_options_set(options, NULL, "off"), "key is null");
   CHECK_REFUSED(kiln_options_set(options, "jit", NULL), "value is null");
   kiln_options_destroy(options);

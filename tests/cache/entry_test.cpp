@@ -42,7 +42,8 @@ void reseal(std::vector<std::byte>& bytes) {
 Entry golden_entry() {
   Entry entry = sample_entry();
   entry.build_id = std::string(64, 'b');
-  entry.image = {std::byte{0x7f}, std::byte{0x45}, std::byte{0x4c}, std::byte{0x46}, std::byte{0}, std::byte{0xff}};
+  entry.image = std::vector{std::byte{0x7f}, std::byte{0x45}, std::byte{0x4c},
+                            std::byte{0x46}, std::byte{0},    std::byte{0xff}};
   return entry;
 }
 
@@ -201,8 +202,8 @@ INSTANTIATE_TEST_SUITE_P(
                     BadField{"spill_bytes", [](Entry& e) { e.spill_bytes = -1; }},
                     BadField{"smem_bytes", [](Entry& e) { e.smem_bytes = -1; }},
                     BadField{"compile_ms", [](Entry& e) { e.compile_ms = std::numeric_limits<double>::infinity(); }},
-                    BadField{"image", [](Entry& e) { e.image.clear(); }},
-                    BadField{"image", [](Entry& e) { e.image.resize((64U << 20) + 1); }}),
+                    BadField{"image", [](Entry& e) { e.image = {}; }},
+                    BadField{"image", [](Entry& e) { e.image = std::vector<std::byte>((64U << 20) + 1); }}),
     [](const auto& test) { return std::to_string(test.index) + "_" + test.param.name; });
 
 }  // namespace

@@ -31,8 +31,9 @@ Entry sample_entry(char digit, std::size_t image_bytes) {
   entry.spill_bytes = 0;
   entry.smem_bytes = 65536;
   entry.compile_ms = 612.5;
-  entry.image.resize(image_bytes);
-  for (std::size_t i = 0; i < image_bytes; ++i) entry.image[i] = static_cast<std::byte>(i * 7 + i / 251);
+  std::vector<std::byte> image(image_bytes);
+  for (std::size_t i = 0; i < image_bytes; ++i) image[i] = static_cast<std::byte>(i * 7 + i / 251);
+  entry.image = std::move(image);
   return entry;
 }
 

@@ -69,7 +69,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Lack{"whole_nvrtc", "KILN_NVRTC_PATH", KILN_NVRTC_SHIM_INCOMPLETE, "NVRTC", "missing", 3},
                     Lack{"new_enough_nvrtc", "NVRTC_SHIM_FAIL", "old", "NVRTC", "missing", 3},
                     Lack{"cache_folder", "KILN_CACHE_DIR", "/dev/null/kiln", "cache", "not writable", 6},
-                    Lack{"precompiled", "KILN_PRECOMPILED_DIR", "/no/folder", "precompiled", "missing", 3}),
+                    Lack{"precompiled", "KILN_PRECOMPILED", "/no/folder", "precompiled", "missing", 3}),
     [](const auto& test) { return test.param.name; });
 
 TEST_F(Tool, WithoutJitNvrtcIsNotMissed) {

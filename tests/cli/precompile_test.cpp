@@ -42,7 +42,7 @@ TEST_F(Precompile, MakesTheManifestAndThenOnlyWhatIsMissing) {
 TEST_F(Precompile, ServesAMachineThatMayNotCompile) {
   const std::vector<std::string> use = {"run", "--len-q", "64", "--rows", "8"};
   variables["KILN_JIT"] = "off";
-  variables["KILN_PRECOMPILED_DIR"] = store;
+  variables["KILN_PRECOMPILED"] = store;
   const ToolResult without = run(use);
   EXPECT_EQ(without.exit_code, 3);
   EXPECT_THAT(without.err, HasSubstr("kiln precompile --kind forward --dtype bf16 --head-dim 128/128"));
@@ -64,7 +64,7 @@ TEST_F(Precompile, TheCommandThatJitOffPrintsMakesTheKernelThatIsThenFound) {
   const ToolResult without = run(use);
   ASSERT_EQ(without.exit_code, 3);
   const std::size_t begin = without.err.find("kiln precompile ");
-  const std::size_t end = without.err.find(", and set KILN_PRECOMPILED_DIR");
+  const std::size_t end = without.err.find(", and set KILN_PRECOMPILED");
   ASSERT_TRUE(begin != std::string::npos && end != std::string::npos) << without.err;
   std::istringstream command(without.err.substr(begin, end - begin));
   std::vector<std::string> words{std::istream_iterator<std::string>(command), {}};
@@ -72,7 +72,7 @@ TEST_F(Precompile, TheCommandThatJitOffPrintsMakesTheKernelThatIsThenFound) {
   std::ranges::replace(words, std::string("FOLDER"), store);
   ASSERT_EQ(run(words).exit_code, 0);
   const int before = compiles();
-  variables["KILN_PRECOMPILED_DIR"] = "/no/such:" + store;
+  variables["KILN_PRECOMPILED"] = "/no/such:" + store;
   EXPECT_EQ(run(use).exit_code, 1) << "the fake GPU computes nothing, so it ran";
   EXPECT_EQ(compiles(), before);
 }

@@ -44,7 +44,7 @@ std::vector<std::string> fuzz::seeds() {
                      .name = "",
                      .config = "",
                      .entry = "kiln_forward",
-                     .image = {std::byte{1}}};
+                     .image = std::vector{std::byte{1}}};
   for (int i = 0; i < 2; ++i) {
     const auto bytes = cache::encode(entry);
     texts.emplace_back(reinterpret_cast<const char*>(bytes.data()), bytes.size());
@@ -53,7 +53,7 @@ std::vector<std::string> fuzz::seeds() {
     entry.config = "inline constexpr int kHeadDim = 128;\n";
     entry.registers = 255;
     entry.compile_ms = 812.5;
-    entry.image.resize(200);
+    entry.image = std::vector<std::byte>(200);
   }
   return texts;
 }

@@ -23,7 +23,7 @@ void check_options(std::string_view text) {
   if (!fuzz::accepts([&] { options = Options::from_json(text, "fuzz"); })) return;
   fuzz::require(options.device >= -1 && options.compile_jobs >= 0, "numbers are within their limits");
   fuzz::require(options.log_level >= LogLevel::trace && options.log_level <= LogLevel::off, "a level is one of them");
-  for (const auto& path : {options.cache_dir, options.precompiled_dir, options.nvrtc_path, options.cuda_path,
+  for (const auto& path : {options.cache_dir, options.precompiled, options.nvrtc_path, options.cuda_path,
                            options.tuned_dir, options.template_dir, options.dump_dir}) {
     fuzz::require(!path || path->native().find('\0') == std::string::npos, "a path is the system's to understand");
   }

@@ -148,7 +148,7 @@ TEST_F(Concurrency, AHandleOutlivesContextsItWasUsedIn) {
 TEST_F(Concurrency, ABackgroundPreparationCanBeCancelled) {
   Options options = Options::from_environment();
   options.cache_dir = std::filesystem::path{};
-  options.precompiled_dir.reset();
+  options.precompiled.reset();
   options.device = 0;
   const Runtime runtime(options);
   const auto preparation = runtime.prepare_async(std::vector<KernelRequest>(1));
@@ -180,7 +180,7 @@ TEST_F(Concurrency, AHandleOutlivesItsRuntime) {
 TEST_F(Concurrency, SixteenThreadsShareOneColdRuntime) {
   Options options = Options::from_environment();
   options.cache_dir = std::filesystem::path{};
-  options.precompiled_dir.reset();
+  options.precompiled.reset();
   const Runtime runtime(options);
   constexpr int kThreads = 16;
   const std::vector<AttentionConfig> configs = {{}, {.causal = true}, {.head_dim_qk = 64, .head_dim_v = 64}};

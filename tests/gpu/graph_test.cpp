@@ -18,7 +18,7 @@ class GraphTest : public GpuTest {
   static Runtime cold_runtime() {
     Options options = Options::from_environment();
     options.cache_dir = std::filesystem::path{};
-    options.precompiled_dir.reset();
+    options.precompiled.reset();
     return Runtime(options);
   }
 };

@@ -14,7 +14,7 @@ class RuntimeOnGpu : public GpuTest {
   [[nodiscard]] Options options() const {
     Options out = Options::from_environment();
     out.cache_dir = folder_.path() / "cache";
-    out.precompiled_dir.reset();
+    out.precompiled.reset();
     return out;
   }
   test::TempFolder folder_;
