@@ -52,6 +52,7 @@ constexpr std::array kSettings = {
     Setting{"tuned_dir", "KILN_TUNED_DIR", &Options::tuned_dir},
     Setting{"template_dir", "KILN_TEMPLATE_DIR", &Options::template_dir},
     Setting{"dump_dir", "KILN_DUMP", &Options::dump_dir},
+    Setting{"record_file", "KILN_RECORD", &Options::record_file},
     Setting{"check_workspaces", "KILN_CHECK_WORKSPACES", &Options::check_workspaces},
     Setting{"log_level", "KILN_LOG", &Options::log_level},
 };
