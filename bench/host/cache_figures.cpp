@@ -55,7 +55,8 @@ Figure launchable(const Setup& setup, const std::shared_ptr<const cuda::Driver>&
   const auto find = [&] { return builder.find_or_compile(config); };
   const double ms = time_median(50, [&] {
     const auto built = find();
-    kept.push_back(std::make_unique<cuda::Module>(driver, built.entry.image.span(), built.entry.entry, config.smem_bytes, 0));
+    kept.push_back(
+        std::make_unique<cuda::Module>(driver, built.entry.image.span(), built.entry.entry, config.smem_bytes, 0));
   });
   const double found_ms = time_median(50, [&] { static_cast<void>(find()); });
   return {.what = "disk hit to launchable, rendering and hashing included",

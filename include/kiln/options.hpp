@@ -57,6 +57,8 @@ struct KILN_API Options {
   std::optional<std::filesystem::path> template_dir{};
   /// Every rendered source is also written here.
   std::optional<std::filesystem::path> dump_dir{};
+  /// Each kernel that is asked for is added to this file, once, for `kiln precompile` to make.
+  std::optional<std::filesystem::path> record_file{};
 
   /// For finding mistakes: a call whose workspace a call on another stream may still be using is an error. It sees the
   /// calls of one Runtime and its handles outside of graphs, and costs each call with a workspace some calls of the

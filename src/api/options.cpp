@@ -52,6 +52,7 @@ constexpr std::array kSettings = {
     Setting{"tuned_dir", "KILN_TUNED_DIR", &Options::tuned_dir},
     Setting{"template_dir", "KILN_TEMPLATE_DIR", &Options::template_dir},
     Setting{"dump_dir", "KILN_DUMP", &Options::dump_dir},
+    Setting{"record_file", "KILN_RECORD", &Options::record_file},
     Setting{"check_workspaces", "KILN_CHECK_WORKSPACES", &Options::check_workspaces},
     Setting{"log_level", "KILN_LOG", &Options::log_level},
 };
@@ -131,7 +132,7 @@ void set_from_json(Options& options, const Setting& setting, const base::Json& j
   }
 }
 
-std::vector<std::string_view> names_of(std::string_view Setting::*name) {
+std::vector<std::string_view> names_of(std::string_view Setting::* name) {
   std::vector<std::string_view> names;
   for (const auto& setting : kSettings) names.push_back(setting.*name);
   return names;

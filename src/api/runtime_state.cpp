@@ -54,6 +54,7 @@ RuntimeState::RuntimeState(const Options& options)
       overlap_(driver_->overlap(options.overlap_launches, device_info_.capability)),
       tuned_(plan::tuned_table(options.tuned_dir, device_info_.capability)),
       builder_(options, log_),
+      record_(options.record_file, device_info_.capability, log_),
       workspace_check_(options.check_workspaces ? std::make_shared<api::WorkspaceCheck>(driver_) : nullptr) {}
 
 std::shared_ptr<RuntimeState> RuntimeState::make(const Options& options) {
@@ -74,17 +75,14 @@ const RuntimeState::KernelPtr& RuntimeState::get(const KernelRequest& request, S
 
 const RuntimeState::KernelPtr& RuntimeState::build(const KernelRequest& request, Stream stream,
                                                    const std::stop_token& stop) {
-  return kernels_
-      .get_or_build(
-          request, [&] { return KernelShares(load(request, stream, stop)); }, stop)
-      .mine();
+  return kernels_.get_or_build(request, [&] { return KernelShares(load(request, stream, stop)); }, stop).mine();
 }
 
 RuntimeState::KernelPtr RuntimeState::load(const KernelRequest& request, Stream stream, const std::stop_token& stop) {
   const auto config = plan::plan(request, device_info_, tuned_);
   if (config.request != request) return same_kernel(config.request, stream, stop)->as(request);
-  const auto built = builder_.find_or_compile(
-      config, [&] { fail_if_capturing(request, stream); }, stop);
+  record_.note(request);  // before it is looked for: one that is missing is what a reader wants to know most
+  const auto built = builder_.find_or_compile(config, [&] { fail_if_capturing(request, stream); }, stop);
   const auto& entry = built.entry;
   const bool compiled = built.origin == Origin::compiled;
   if (compiled) {

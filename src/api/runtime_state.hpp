@@ -4,6 +4,7 @@
 #include "api/builder.hpp"
 #include "api/kernel_shares.hpp"
 #include "api/loaded_kernel.hpp"
+#include "api/use_record.hpp"
 #include "base/log.hpp"
 #include "cache/memory_cache.hpp"
 #include "cuda/driver.hpp"
@@ -54,6 +55,7 @@ class RuntimeState : public std::enable_shared_from_this<RuntimeState> {
   cuda::Overlap overlap_;
   plan::TunedTable tuned_;
   api::Builder builder_;
+  api::UseRecord record_;
   std::shared_ptr<api::WorkspaceCheck> workspace_check_;
   std::shared_ptr<Counters> counters_ = std::make_shared<Counters>();
   cache::MemoryCache<KernelRequest, KernelShares, RequestHash> kernels_;

@@ -37,7 +37,7 @@ std::string describe(const IoError& error, const std::filesystem::path& path) {
 }
 
 FileIdentity identity_of(int folder, const std::filesystem::path& path) {
-  struct stat info {};
+  struct stat info{};
   if (::fstatat(folder, path.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) return {};
   return {info.st_dev, info.st_ino};
 }
@@ -85,7 +85,7 @@ IoError make_folders(const std::filesystem::path& folder, mode_t mode) {
     if (::mkdir(folder.c_str(), mode) == 0) return {};
   }
   const int error = errno;
-  struct stat info {};
+  struct stat info{};
   if (error == EEXIST && ::stat(folder.c_str(), &info) == 0) {
     return S_ISDIR(info.st_mode) ? IoError{} : IoError{ENOTDIR, "use as a folder"};
   }

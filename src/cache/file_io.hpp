@@ -35,7 +35,7 @@ FileIdentity identity_of(int folder, const std::filesystem::path& path);
 struct FileContent {
   std::unique_ptr<std::byte[]> bytes;
   std::size_t size = 0;
-  struct stat info {};  ///< of the open file; all zero if it was not opened
+  struct stat info{};  ///< of the open file; all zero if it was not opened
   FileIdentity identity;
   std::string refused;  ///< why the file was not read: not a regular file, or too large
 

@@ -48,7 +48,7 @@ bool is_local_type(const struct statfs& info) {
 /// A folder of ours in a place where others write too: theirs is not trusted.
 IoError make_private_folder(const std::filesystem::path& folder) {
   if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) return {errno, "make folder"};
-  struct stat info {};
+  struct stat info{};
   if (::lstat(folder.c_str(), &info) != 0) return {errno, "stat"};
   if (!S_ISDIR(info.st_mode)) return {ENOTDIR, "use as a folder"};
   if (info.st_uid != ::geteuid() || (info.st_mode & 077U) != 0) return {EPERM, "trust what others may write"};
@@ -66,17 +66,17 @@ off_t lock_offset(std::string_view build_id) {
 }  // namespace
 
 bool is_node_local(const std::filesystem::path& folder) {
-  struct statfs info {};
+  struct statfs info{};
   return ::statfs(folder.c_str(), &info) != 0 || is_local_type(info);
 }
 
 bool is_node_local(int folder) {
-  struct statfs info {};
+  struct statfs info{};
   return ::fstatfs(folder, &info) != 0 || is_local_type(info);
 }
 
 int try_lock(int file, off_t offset) {
-  struct flock range {};  // l_pid must be 0
+  struct flock range{};  // l_pid must be 0
   range.l_type = F_WRLCK;
   range.l_whence = SEEK_SET;
   range.l_start = offset;
@@ -123,7 +123,7 @@ BuildLock& BuildLock::operator=(BuildLock&& other) noexcept {
 void BuildLock::release() noexcept {
   if (!file_.valid()) return;
   // Closing is not enough where the program forked meanwhile: the child has the descriptor too.
-  struct flock everything {};
+  struct flock everything{};
   everything.l_type = F_UNLCK;
   everything.l_whence = SEEK_SET;
   ::fcntl(file_.get(), F_OFD_SETLK, &everything);

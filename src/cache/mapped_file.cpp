@@ -11,7 +11,7 @@ MappedFile map_file(const std::filesystem::path& path, Trust trust) {
   // Without O_NONBLOCK a named pipe would hold us for ever.
   const base::FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   if (!file.valid()) return {.error = {errno, "open"}};
-  struct stat info {};
+  struct stat info{};
   if (::fstat(file.get(), &info) != 0) return {.error = {errno, "stat"}};
   if (!S_ISREG(info.st_mode)) return {.refused = "is not a regular file"};
   if (auto reason = distrust(info, trust); !reason.empty()) return {.refused = std::move(reason)};

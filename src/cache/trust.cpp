@@ -12,7 +12,7 @@ namespace {
 namespace fs = std::filesystem;
 
 bool is_link(int above, const char* name) {
-  struct stat info {};
+  struct stat info{};
   return ::fstatat(above, name, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(info.st_mode);
 }
 
@@ -28,7 +28,7 @@ bool open_one(int above, const char* name, bool follow, Trust trust, TrustedFold
     }
     return false;
   }
-  struct stat info {};
+  struct stat info{};
   if (::fstat(folder.get(), &info) != 0) {
     opened.error = {errno, "stat"};
     return false;

@@ -41,7 +41,7 @@ bool is_stale(int folder, const fs::path& path, const struct stat& info, FileTim
 
 /// Unless it was used or replaced since it was looked at.
 bool remove_unchanged(const Evictable& file) {
-  struct stat info {};
+  struct stat info{};
   if (::lstat(file.path.c_str(), &info) != 0) return false;
   if (FileIdentity{info.st_dev, info.st_ino} != file.identity || time_of(info.st_mtim) != file.used) return false;
   return ::unlink(file.path.c_str()) == 0;
@@ -79,7 +79,7 @@ std::size_t DiskStore::clear() const {
 
 /// After each publication: sweeps the one folder that was written, and takes it for a sample of the store.
 void DiskStore::look_after(int shard, const std::string& published) const {
-  struct stat info {};
+  struct stat info{};
   if (::fstatat(shard, published.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) return;  // gone already
   const Usage added{.files = 1, .bytes = bytes_of(info)};
   const FileTime present = time_of(info.st_mtim);
@@ -123,7 +123,7 @@ PruneReport DiskStore::prune_to(const PruneRequest& request, double share, const
   const FileTime present = now();
   each_file([&](const fs::path& path) {
     const bool temporary = path.extension() == kTemporarySuffix;
-    struct stat info {};
+    struct stat info{};
     if ((path.extension() != kEntrySuffix && !temporary) || ::lstat(path.c_str(), &info) != 0) return;
     const Usage file{.files = 1, .bytes = bytes_of(info)};
     if (temporary && is_stale(AT_FDCWD, path, info, present)) {

@@ -123,7 +123,8 @@ void add_precompile(CLI::App& app, Invocation& invocation) {
   auto& arguments =
       add_command(app, invocation, "precompile",
                   "Make a folder or a pack of kernels for machines that shall not compile", precompile, command);
-  command->add_option("manifest", arguments.manifest, "JSON: which kernels for which architectures; else by options");
+  command->add_option("manifest", arguments.manifest,
+                      "JSON: which kernels for which architectures, or a file of KILN_RECORD; else by options");
   add_kernel_options(*command, arguments.kernel);
   command->add_flag("--all", arguments.all, "every shipped kernel");
   add_arch_option(*command, arguments.arch);

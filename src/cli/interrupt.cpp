@@ -16,7 +16,7 @@ extern "C" void note_interrupt(int /*signal*/) { g_interrupted.store(true); }
 
 InterruptGuard::InterruptGuard() {
   g_interrupted.store(false);
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = note_interrupt;
   // Back to the default after the first; system calls go on, so no write is cut short.
   action.sa_flags = static_cast<int>(SA_RESETHAND) | SA_RESTART;

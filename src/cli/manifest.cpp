@@ -8,12 +8,16 @@
 #include <algorithm>
 #include <array>
 #include <set>
+#include <span>
+#include <sstream>
 #include <string>
+#include <utility>
 
 namespace kiln::cli {
 namespace {
 
 constexpr std::string_view kArchitectures = "architectures";
+constexpr std::string_view kKernels = "kernels";
 // A product of lists can explode; no honest manifest comes near.
 constexpr std::size_t kMostKernels = 100'000;
 
@@ -67,34 +71,91 @@ std::vector<base::Json> combinations(const base::Json& kernel, std::size_t other
   return partial;
 }
 
-}  // namespace
-
-std::vector<ManifestItem> parse_manifest(std::string_view text, std::string_view origin) {
-  static constexpr std::array<std::string_view, 2> kKnown = {kArchitectures, "kernels"};
-  static constexpr std::array<std::string_view, 1> kAlso = {kArchitectures};
-  const auto root = base::Json::parse(text, origin);
-  root.allow_keys(kKnown);
-
-  std::set<ManifestItem> seen;
-  std::vector<ManifestItem> items;
-  std::size_t count = 0;
-  for (const base::Json& kernel : root.at("kernels").as_array()) {
-    const base::Json* own = kernel.find(kArchitectures);
-    const base::Json& asked = own != nullptr ? *own : root.at(kArchitectures);
+/// The kernels that a file names, each once.
+class Items {
+ public:
+  /// One kernel, or what its lists stand for, on the architectures `asked` for.
+  void add(const base::Json& kernel, const base::Json& asked) {
     const auto architectures = read_architectures(asked);
-    const auto singles = combinations(kernel, count);
-    count += singles.size();
+    const auto singles = combinations(kernel, count_);
+    count_ += singles.size();
     for (const base::Json& single : singles) {
-      const KernelRequest request = plan::request_from_json(single, kAlso);
+      const KernelRequest request = plan::request_from_json(single, kBesideTheRequest);
       for (const int architecture : architectures) {
         if (are_all(asked) && !plan::has_types(architecture, request)) continue;
         const ManifestItem item{request, architecture};
-        if (seen.insert(item).second) items.push_back(item);
+        if (seen_.insert(item).second) items_.push_back(item);
       }
     }
   }
-  if (items.empty()) base::fail(ErrorCode::invalid_argument, "{}: \"kernels\" is empty", origin);
-  return items;
+
+  std::vector<ManifestItem> take() { return std::move(items_); }
+
+ private:
+  static constexpr std::array kBesideTheRequest = {kArchitectures};
+  std::set<ManifestItem> seen_;
+  std::vector<ManifestItem> items_;
+  std::size_t count_ = 0;  // of kernels, those that stand there twice too
+};
+
+void read_manifest(const base::Json& root, Items& items) {
+  static constexpr std::array kKnown = {kArchitectures, kKernels};
+  root.allow_keys(kKnown);
+  const auto& kernels = root.at(kKernels).as_array();
+  if (kernels.empty()) base::fail(ErrorCode::invalid_argument, "{}: \"{}\" is empty", root.where(), kKernels);
+  for (const base::Json& kernel : kernels) {
+    const base::Json* own = kernel.find(kArchitectures);
+    items.add(kernel, own != nullptr ? *own : root.at(kArchitectures));
+  }
+}
+
+struct Line {
+  std::string text;
+  int number = 0;
+};
+
+/// Those that are not blank.
+std::vector<Line> lines_of(std::string_view text) {
+  std::istringstream stream{std::string(text)};
+  std::vector<Line> lines;
+  int number = 0;
+  for (std::string line; std::getline(stream, line);) {
+    ++number;
+    if (line.find_first_not_of(" \t\r") != std::string::npos) lines.push_back({line, number});
+  }
+  return lines;
+}
+
+/// Whether a line is a kernel by itself. A manifest on one line is none: it has "kernels" or, should they have been
+/// forgotten, nothing but "architectures".
+bool is_kernel(const std::string& line) {
+  try {
+    const auto json = base::Json::parse(line, {});
+    const auto& members = json.as_object();
+    return !members.contains(kKernels) && members.size() > members.count(kArchitectures);
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+void read_record(std::span<const Line> lines, std::string_view origin, Items& items) {
+  for (const auto& [text, number] : lines) {
+    const auto kernel = base::Json::parse(text, fmt::format("{}:{}", origin, number));
+    items.add(kernel, kernel.at(kArchitectures));
+  }
+}
+
+}  // namespace
+
+std::vector<ManifestItem> parse_manifest(std::string_view text, std::string_view origin) {
+  Items items;
+  const auto lines = lines_of(text);
+  if (!lines.empty() && is_kernel(lines.front().text)) {
+    read_record(lines, origin, items);
+  } else {
+    read_manifest(base::Json::parse(text, origin), items);
+  }
+  return items.take();
 }
 
 }  // namespace kiln::cli

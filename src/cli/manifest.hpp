@@ -27,8 +27,9 @@ struct ManifestItem {
 ///     ]
 ///   }
 ///
-/// A member that is a list stands for every combination; "all" names every architecture. Each kernel
-/// is listed once. Anything malformed is an Error(invalid_argument) that names its place.
+/// A member that is a list stands for every combination; "all" names every architecture. What Options::record_file
+/// leaves is read too: if the first line is a kernel by itself, each line is one, with architectures of its own. Each
+/// kernel is listed once. Anything malformed is an Error(invalid_argument) that names its place.
 std::vector<ManifestItem> parse_manifest(std::string_view text, std::string_view origin);
 
 }  // namespace kiln::cli

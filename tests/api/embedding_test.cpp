@@ -321,6 +321,7 @@ void provoke_errors(const Options& good, const std::filesystem::path& folder, co
   bad.nvrtc_path = folder / "none.so";
   bad.cache_dir = "/proc/none";
   bad.dump_dir = "/proc/none";
+  bad.record_file = "/proc/none";
   ignore([&] { (void)Runtime(bad).forward({}); });
   bad.nvrtc_path = good.nvrtc_path;
   ignore([&] { (void)Runtime(bad).forward({}); });  // compiled, and can't be kept

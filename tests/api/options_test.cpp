@@ -24,7 +24,7 @@ TEST(OptionsFromJson, ReadsEveryMember) {
   const auto options = Options::from_json(R"({
     "device": 1, "cache_dir": "/c", "precompiled": "/p", "jit": false, "compile_jobs": 3,
     "overlap_launches": false, "nvrtc_path": "/n", "cuda_path": "/l", "tuned_dir": "/t", "template_dir": "/k",
-    "dump_dir": "/d", "check_workspaces": true, "log_level": "debug"})");
+    "dump_dir": "/d", "record_file": "/r", "check_workspaces": true, "log_level": "debug"})");
   EXPECT_EQ(options.device, 1);
   EXPECT_EQ(options.cache_dir, "/c");
   EXPECT_EQ(options.precompiled, "/p");
@@ -36,6 +36,7 @@ TEST(OptionsFromJson, ReadsEveryMember) {
   EXPECT_EQ(options.tuned_dir, "/t");
   EXPECT_EQ(options.template_dir, "/k");
   EXPECT_EQ(options.dump_dir, "/d");
+  EXPECT_EQ(options.record_file, "/r");
   EXPECT_TRUE(options.check_workspaces);
   EXPECT_EQ(options.log_level, LogLevel::debug);
 }
@@ -147,6 +148,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Variable{"KILN_TUNED_DIR", "/t", [](const Options& o) { return o.tuned_dir == "/t"; }},
                     Variable{"KILN_TEMPLATE_DIR", "/k", [](const Options& o) { return o.template_dir == "/k"; }},
                     Variable{"KILN_DUMP", "/d", [](const Options& o) { return o.dump_dir == "/d"; }},
+                    Variable{"KILN_RECORD", "/r", [](const Options& o) { return o.record_file == "/r"; }},
                     Variable{"KILN_CHECK_WORKSPACES", "1", [](const Options& o) { return o.check_workspaces; }},
                     Variable{"KILN_LOG", "off", [](const Options& o) { return o.log_level == LogLevel::off; }}));
 

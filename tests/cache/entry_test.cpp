@@ -42,8 +42,8 @@ void reseal(std::vector<std::byte>& bytes) {
 Entry golden_entry() {
   Entry entry = sample_entry();
   entry.build_id = std::string(64, 'b');
-  entry.image = std::vector{std::byte{0x7f}, std::byte{0x45}, std::byte{0x4c},
-                            std::byte{0x46}, std::byte{0},    std::byte{0xff}};
+  entry.image =
+      std::vector{std::byte{0x7f}, std::byte{0x45}, std::byte{0x4c}, std::byte{0x46}, std::byte{0}, std::byte{0xff}};
   return entry;
 }
 

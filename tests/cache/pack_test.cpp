@@ -107,10 +107,7 @@ TEST(Pack, MayBeEmpty) {
 }
 
 TEST(Pack, HoldsAKernelOnce) {
-  EXPECT_THAT(test::error_of(ErrorCode::invalid_argument,
-                             [] {
-                               encode_pack({sample_entry('a'), sample_entry('a')});
-                             }),
+  EXPECT_THAT(test::error_of(ErrorCode::invalid_argument, [] { encode_pack({sample_entry('a'), sample_entry('a')}); }),
               HasSubstr("is there twice"));
 }
 

@@ -47,6 +47,25 @@ TEST(Manifest, TheSameKernelTwiceIsOne) {
   EXPECT_EQ(parse_manifest(R"({"architectures": [90, 90], "kernels": [{}, {"dtype": "bf16"}]})", "m.json").size(), 1U);
 }
 
+TEST(Manifest, ARecordHasAKernelOnEachLine) {
+  const auto items = parse_manifest(
+      "\n"
+      R"({"kind": "forward", "dtype": "bf16", "head_dim": [64, 128], "architectures": [80, 90]})"
+      "\r\n \t\n"
+      R"({"kind": "decode", "architectures": [90]})"
+      "\n"
+      R"({"head_dim": 64, "architectures": [90]})"
+      "\n"
+      R"({"kind": "merge", "dtype": "f16", "architectures": "all"})",
+      "used.json");
+  EXPECT_EQ(items.size(), 2U * 2 + 1 + plan::known_capabilities().size()) << "each once";
+  EXPECT_EQ(items[4], (ManifestItem{{KernelKind::decode, AttentionConfig{}}, 90}));
+}
+
+TEST(Manifest, OnOneLineItIsNoRecord) {
+  EXPECT_EQ(parse_manifest(R"({"architectures": [80, 90], "kernels": [{}]})", "m.json").size(), 2U);
+}
+
 struct BadText {
   const char* name;
   std::string text;
@@ -82,7 +101,16 @@ INSTANTIATE_TEST_SUITE_P(
         BadText{"bad_architecture", R"({"architectures": [90, 70], "kernels": [{}]})", "70 is not one of 75, 80, "},
         BadText{"architecture_text", R"({"architectures": "hopper", "kernels": [{}]})", "\"hopper\" is neither"},
         BadText{"no_architecture", R"({"architectures": [], "kernels": [{}]})", "architectures is empty"},
-        BadText{"head_dim", with_kernel(R"("head_dim": 1e9)"), "head_dim"}),
+        BadText{"head_dim", with_kernel(R"("head_dim": 1e9)"), "head_dim"},
+        BadText{"record_torn", "{\"kind\": \"decode\", \"architectures\": [90]}\n\n{\"kind\": \"dec", "m.json:3: "},
+        BadText{"record_without_architectures", R"({"kind": "decode"})",
+                "m.json:1: the key 'architectures' is missing"},
+        BadText{"record_bad_dtype", R"({"dtype": "fp8", "architectures": [90]})",
+                "m.json:1: dtype: \"fp8\" is not one of"},
+        BadText{"record_then_manifest", "{\"kind\": \"decode\", \"architectures\": [90]}\n{\"kernels\": []}",
+                "m.json:2: "},
+        BadText{"record_bad_architecture", R"({"kind": "merge", "architectures": [91]})",
+                "m.json:1: architectures[0]: 91"}),
     [](const auto& test) { return test.param.name; });
 
 TEST(Manifest, ExplosionsAreRefused) {

@@ -77,6 +77,32 @@ TEST_F(Precompile, TheCommandThatJitOffPrintsMakesTheKernelThatIsThenFound) {
   EXPECT_EQ(compiles(), before);
 }
 
+TEST_F(Precompile, WhatARunRecordsServesItAfterwards) {
+  const std::string record = folder.path() / "used.json";
+  const std::vector<std::string> use = {"run", "--kind", "decode", "--len-k", "64", "--rows", "8"};
+  variables["KILN_JIT"] = "off";
+  variables["KILN_RECORD"] = record;
+  ASSERT_EQ(run(use).exit_code, 3) << "recorded though it is missing";
+  variables.erase("KILN_RECORD");
+
+  const ToolResult made = run({"precompile", record, "-o", store, "--json"});
+  EXPECT_EQ(made.exit_code, 0) << made.err;
+  EXPECT_EQ(made.json().at("made").as_int(0, 1000), 1);
+  EXPECT_EQ(compiles(), 1);
+  variables["KILN_CACHE_DIR"] = store;
+  EXPECT_EQ(run(use).exit_code, 1) << "the fake GPU computes nothing, so it ran";
+  EXPECT_EQ(compiles(), 1);
+}
+
+TEST_F(Precompile, ARecordsBadLineIsNamed) {
+  const auto file = folder.write("used.json", R"({"kind": "decode", "architectures": [90]}
+{"kind": "decode", "architectures": [90], "head_)");
+  const ToolResult result = run({"precompile", file, "-o", store});
+  EXPECT_EQ(result.exit_code, 2);
+  EXPECT_THAT(result.err, HasSubstr(file.string() + ":2: "));
+  EXPECT_EQ(compiles(), 0);
+}
+
 TEST_F(Precompile, NeedsNoManifest) {
   const ToolResult result = run({"precompile", "--kind", "forward,decode", "--arch", "90", "-o", store, "--json"});
   EXPECT_EQ(result.exit_code, 0) << result.err;

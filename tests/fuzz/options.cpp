@@ -24,7 +24,7 @@ void check_options(std::string_view text) {
   fuzz::require(options.device >= -1 && options.compile_jobs >= 0, "numbers are within their limits");
   fuzz::require(options.log_level >= LogLevel::trace && options.log_level <= LogLevel::off, "a level is one of them");
   for (const auto& path : {options.cache_dir, options.precompiled, options.nvrtc_path, options.cuda_path,
-                           options.tuned_dir, options.template_dir, options.dump_dir}) {
+                           options.tuned_dir, options.template_dir, options.dump_dir, options.record_file}) {
     fuzz::require(!path || path->native().find('\0') == std::string::npos, "a path is the system's to understand");
   }
 }
@@ -35,7 +35,8 @@ std::vector<std::string> fuzz::seeds() {
   return {
       R"({"device": 1, "cache_dir": "/tmp/kiln", "jit": false, "compile_jobs": 4, "log_level": "debug",
           "check_workspaces": true})",
-      R"({"nvrtc_path": "/usr/lib/libnvrtc.so.13", "cuda_path": "", "tuned_dir": "t", "template_dir": "é"})",
+      R"({"nvrtc_path": "/usr/lib/libnvrtc.so.13", "cuda_path": "", "tuned_dir": "t", "template_dir": "é",
+          "record_file": "r"})",
       R"({"a": [1, -2.5e3, 1e-300, true, null, "\u00e9\ud83d\ude00\n", {"b": {"c": []}}], "": 9223372036854775807})",
       "// a comment\n[[[[0.1, -0.0, 1.0]]], {}]", "\"text\""};
 }
