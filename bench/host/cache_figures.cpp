@@ -1,5 +1,8 @@
 #include "api/runtime_state.hpp"
+#include "base/files.hpp"
 #include "cache/disk_store.hpp"
+#include "cache/pack.hpp"
+#include "cache/pack_store.hpp"
 #include "cuda/context.hpp"
 #include "cuda/driver.hpp"
 #include "host/figure.hpp"
@@ -16,11 +19,12 @@ namespace {
 constexpr int kEach = 1000;  // lookups a call of what is timed, so that the call costs nothing
 constexpr std::size_t kImageBytes = std::size_t{64} << 10;
 
-cache::Entry entry_of_64_kib() {
+/// `target` tells entries apart.
+cache::Entry entry_of_64_kib(const std::string& target = "sm_90") {
   cache::Entry entry;
-  entry.target = "sm_90";
+  entry.target = target;
   entry.entry = "bench";
-  entry.kernel_id = cache::kernel_id({}, {}, "sm_90");
+  entry.kernel_id = cache::kernel_id({}, {}, target);
   entry.build_id = cache::build_id(entry.kernel_id, "none");
   std::vector<std::byte> image;
   for (std::size_t i = 0; i < kImageBytes; ++i) image.push_back(static_cast<std::byte>(i * 2654435761U >> 24U));
@@ -64,6 +68,37 @@ Figure launchable(const Setup& setup, const std::shared_ptr<const cuda::Driver>&
           .unit = "ms",
           .at_most = 0.3,
           .detail = {{"driver", setup.gpu ? "real" : "fake"}, {"until_found_ms", found_ms}}};
+}
+
+/// By the config, out of a file of a hundred kernels.
+Figures packed(const Setup& setup) {
+  const auto config = config_of({KernelKind::forward, {}}, setup.capability);
+  std::vector<cache::Entry> entries = {make_builder(cold_options(setup)).compile(config)};
+  while (entries.size() < 100) entries.push_back(entry_of_64_kib(fmt::format("other {}", entries.size())));
+  const auto bytes = cache::encode_pack(entries);
+  const auto file = setup.scratch / "kernels.kilnpack";
+  base::write_file_atomic(file, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  Options options = cold_options(setup);
+  options.precompiled = file;
+  options.jit = false;
+  const auto builder = make_builder(options);
+  const double first_ms = time_once([&] { static_cast<void>(builder.find_or_compile(config)); });
+  const double ms = time_median(2000, [&] { static_cast<void>(builder.find_or_compile(config)); });
+  const double open_ms = time_median(20, [&] {
+    const cache::PackStore store(file, cache::Trust::named, base::Logger(LogLevel::off, {}));
+    static_cast<void>(store.pack());
+  });
+  const auto kernels = static_cast<std::int64_t>(entries.size());
+  const auto pack_bytes = static_cast<std::int64_t>(bytes.size());
+  return {{.what = "pack opened and verified",
+           .value = open_ms,
+           .unit = "ms",
+           .detail = {{"kernels", kernels}, {"bytes", pack_bytes}}},
+          {.what = "pack: from the config to launchable bytes",
+           .value = ms * 1e3,
+           .unit = "us",
+           .at_most = 20,
+           .detail = {{"first_ms", first_ms}}}};
 }
 
 /// Median nanoseconds of `work` while `readers` threads do the same.
@@ -119,7 +154,8 @@ Figures memory_hits(const Setup& setup) {
 }  // namespace
 
 Figures cache_figures(const Setup& setup) {
-  Figures figures = {disk_hit(setup)};
+  Figures figures = packed(setup);
+  figures.push_back(disk_hit(setup));
   if (!setup.gpu && !setup.cuda_path) return figures;
   figures.push_back(launchable(setup, cuda::Driver::load(setup.cuda_path)));
   for (Figure& figure : memory_hits(setup)) figures.push_back(std::move(figure));

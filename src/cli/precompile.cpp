@@ -106,9 +106,13 @@ class Work {
   PackContent packed_;
 };
 
-void print_summary(const Common& common, const PrecompileArguments& arguments, const Tally& tally, int total) {
+void print_summary(const Common& common, const std::filesystem::path& output, const Tally& tally, int total) {
+  const bool pack = names_pack(output);
+  const int ready = tally.made + tally.present;
+  const bool written = !pack || ready == total;  // a pack is written whole or not at all
   if (common.json) {
-    print_json(base::Json::Object{{names_pack(arguments.output) ? "pack" : "folder", arguments.output.string()},
+    print_json(base::Json::Object{{pack ? "pack" : "folder", output.string()},
+                                  {"written", written},
                                   {"kernels", total},
                                   {"made", tally.made},
                                   {"present", tally.present},
@@ -116,12 +120,12 @@ void print_summary(const Common& common, const PrecompileArguments& arguments, c
                                   {"failed", base::Json::Array(tally.failed.begin(), tally.failed.end())}});
     return;
   }
-  print(fmt::format("{} of {} kernels in {} ({}): {} made, {} {}\n", tally.made + tally.present, total,
-                    arguments.output.string(), bytes_text(tally.image_bytes), tally.made, tally.present,
-                    names_pack(arguments.output) ? "from the cache" : "there before"));
-  if (tally.failed.empty()) {
-    print(fmt::format("Use them with KILN_PRECOMPILED={} and, to forbid compiling, KILN_JIT=off\n",
-                      arguments.output.string()));
+  print(fmt::format("{} of {} kernels in {} ({}): {} made, {} {}\n", ready, total,
+                    written ? output.string() : "the cache", bytes_text(tally.image_bytes), tally.made, tally.present,
+                    pack ? "from the cache" : "there before"));
+  if (!written) print(fmt::format("{} is not written\n", output.string()));
+  if (tally.failed.empty() && written) {
+    print(fmt::format("Use them with KILN_PRECOMPILED={} and, to forbid compiling, KILN_JIT=off\n", output.string()));
   }
 }
 
@@ -145,12 +149,7 @@ ExitCode precompile(const Common& common, const PrecompileArguments& arguments) 
   const Tally& tally = work.tally();
   const bool complete = tally.made + tally.present == total;
   if (into_pack && complete) static_cast<void>(work.packed().write(arguments.output));
-  if (into_pack && !complete) {
-    print_error(fmt::format("{} is not written: {} of its {} kernels are ready\n", arguments.output.string(),
-                            tally.made + tally.present, total));
-  } else {
-    print_summary(common, arguments, tally, total);
-  }
+  print_summary(common, arguments.output, tally, total);
   if (const auto& error = tally.first_error) throw Error(*error);
   return InterruptGuard::interrupted() ? ExitCode::interrupted : ExitCode::ok;
 }

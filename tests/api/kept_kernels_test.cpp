@@ -1,6 +1,8 @@
 // Where a kernel comes from: memory, precompiled folders, the disk; and what is done with what must not be used.
 #include "api/fake_machine.hpp"
+#include "base/files.hpp"
 #include "cache/disk_store.hpp"
+#include "cache/pack.hpp"
 #include "support/expect_error.hpp"
 
 #include <gmock/gmock.h>
@@ -19,6 +21,7 @@ using test::ScopedVariable;
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 
 using KeptKernelsTest = test::FakeMachine;
 
@@ -113,6 +116,105 @@ TEST_F(KeptKernelsTest, SeveralPrecompiledFoldersAreSearchedInOrderAndNothingIsC
   EXPECT_TRUE(std::filesystem::exists(folder.path() / "cache"));
   EXPECT_EQ(compiles(), 3);
   EXPECT_EQ(log_lines(), std::vector<std::string>{});
+}
+
+/// A pack of what `maker` keeps.
+std::vector<std::byte> packed(const std::filesystem::path& cache) {
+  const cache::DiskStore store(cache, cache::DiskStore::Access::read_only, base::Logger(LogLevel::off, nullptr));
+  std::vector<cache::Entry> entries;
+  store.scan([&](const cache::StoredFile& file) {
+    entries.push_back(store.find_build(file.entry->kernel_id, file.entry->build_id).value());
+  });
+  return cache::encode_pack(std::move(entries));
+}
+
+class PackedKernelsTest : public KeptKernelsTest {
+ protected:
+  /// A pack of one kernel, and a file that holds it.
+  void SetUp() override {
+    auto maker = options();
+    maker.cache_dir = folder.path() / "made";
+    (void)Runtime(maker).forward({});
+    pack = packed(*maker.cache_dir);
+    write(pack);
+  }
+  void write(std::span<const std::byte> bytes) const {
+    base::write_file_atomic(file, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  }
+  [[nodiscard]] Options without_jit() {
+    auto off = options();
+    off.jit = false;
+    off.nvrtc_path = folder.path() / "none.so";
+    return off;
+  }
+
+  const FakeContext context{fake, 0};
+  const std::filesystem::path file = folder.path() / "kernels.kilnpack";
+  std::vector<std::byte> pack;
+};
+
+TEST_F(PackedKernelsTest, AFileAmongThePrecompiledFoldersIsAPack) {
+  auto user = without_jit();
+  user.precompiled = (folder.path() / "none").string() + ":" + file.string();
+  const Runtime runtime(user);
+  EXPECT_EQ(runtime.forward({}).info().origin, Origin::precompiled);
+  EXPECT_EQ(runtime.stats().precompiled_hits, 1U);
+  EXPECT_EQ(compiles(), 1);
+  EXPECT_FALSE(std::filesystem::exists(folder.path() / "cache")) << "nothing is copied";
+  EXPECT_THAT(log_lines(), IsEmpty());
+  runtime.forward({}).launch(nullptr, test::forward_args());
+  EXPECT_EQ(fake.launch_count(), 1);
+}
+
+TEST_F(PackedKernelsTest, APackOfTheProgramServesAfterWhatIsNamed) {
+  auto user = without_jit();
+  user.packs.emplace_back(pack);
+  EXPECT_EQ(Runtime(user).forward({}).info().origin, Origin::precompiled);
+  // What is named from outside is looked at first: here it is damaged, which is told, and the program's own serves.
+  auto damaged = pack;
+  damaged[damaged.size() - 50] ^= std::byte{1};
+  write(damaged);
+  user.precompiled = file;
+  EXPECT_EQ(Runtime(user).forward({}).info().origin, Origin::precompiled);
+  EXPECT_THAT(log_lines(), testing::ElementsAre(AllOf(HasSubstr(file.string()), HasSubstr("digest does not match"))));
+}
+
+TEST_F(PackedKernelsTest, ADamagedPackIsToldAndItsKernelsAreCompiled) {
+  std::filesystem::resize_file(file, 200);
+  auto user = options();
+  user.precompiled = file;
+  EXPECT_EQ(Runtime(user).forward({}).info().origin, Origin::compiled);
+  EXPECT_THAT(log_lines(), testing::ElementsAre(AllOf(HasSubstr(file.string()), HasSubstr("200 bytes where"))));
+}
+
+TEST_F(PackedKernelsTest, WithJitOffTheErrorSaysWhatThePackHasInstead) {
+  auto user = without_jit();
+  user.precompiled = file;
+  EXPECT_THAT(error_of(ErrorCode::missing_kernel, [&] { (void)Runtime(user).forward({.causal = true}); }),
+              AllOf(HasSubstr("kiln precompile"), Not(HasSubstr("another version"))));
+
+  std::string why;
+  auto entry = cache::Pack::open(pack, nullptr, why)->at(0);
+  entry.kernel_id = std::string(64, 'e');
+  write(cache::encode_pack({entry}));
+  EXPECT_THAT(error_of(ErrorCode::missing_kernel, [&] { (void)Runtime(user).forward({}); }),
+              AllOf(HasSubstr(file.string() + " has a forward_bf16_d128"), HasSubstr("kernel id eeeeeeeeeeeeeeee"),
+                    HasSubstr("another version of Kiln")));
+
+  std::filesystem::resize_file(file, 100);
+  EXPECT_THAT(error_of(ErrorCode::missing_kernel, [&] { (void)Runtime(user).forward({}); }),
+              HasSubstr("A pack is not used: " + file.string() + ": 100 bytes where"));
+}
+
+TEST_F(PackedKernelsTest, AKernelForAnotherArchitectureIsNotUsed) {
+  std::string why;
+  auto entry = cache::Pack::open(pack, nullptr, why)->at(0);
+  entry.target = "sm_80";  // under the very id of the one for sm_90
+  write(cache::encode_pack({entry}));
+  auto user = options();
+  user.precompiled = file;
+  EXPECT_EQ(Runtime(user).forward({}).info().origin, Origin::compiled);
+  EXPECT_THAT(log_lines(), testing::Each(HasSubstr("is for sm_80, not sm_90")));
 }
 
 TEST_F(KeptKernelsTest, WithoutAHomeKernelsAreInMemoryOnlyWithOneWarning) {
