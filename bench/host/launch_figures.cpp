@@ -1,3 +1,4 @@
+#include "c_api/handles.hpp"
 #include "cuda/context.hpp"
 #include "cuda/cuda_error.hpp"
 #include "cuda/device_memory.hpp"
@@ -7,13 +8,13 @@
 #include "host/requests.hpp"
 #include "host/timing.hpp"
 
-#include <kiln/kiln.h>
+#include <functional>
 
 namespace kiln::bench {
 namespace {
 
 constexpr int kBatch = 100;   // launches between two looks at the clock: the driver's queue never fills
-constexpr int kRounds = 200;  // of each way, in turn
+constexpr int kRounds = 200;  // of two ways, in turn
 
 /// The same kernel by the driver's own call, in the same way, with nothing around it.
 class RawKernel {
@@ -80,18 +81,10 @@ device::ForwardParams raw_params(const ForwardArgs& args) {
   return {call, 1, 0};
 }
 
-/// The same kernel through the C interface.
+/// The same handle through the C interface.
 class CKernel {
  public:
-  CKernel(const Setup& setup, const ForwardArgs& args) {
-    const kiln_attention_config config = kiln_attention_config_init();
-    kiln_options* options = nullptr;
-    check(kiln_options_create(&options));
-    check(kiln_options_set(options, "cache_dir", ""));
-    if (setup.cuda_path) check(kiln_options_set(options, "cuda_path", setup.cuda_path->c_str()));
-    check(kiln_runtime_create(options, &runtime_));
-    kiln_options_destroy(options);
-    check(kiln_forward_get(runtime_, &config, &kernel_));
+  CKernel(const ForwardKernel& kernel, const ForwardArgs& args) : kernel_(kernel) {
     args_.q = {args.q.data, to_c(args.q.strides)};
     args_.k = {args.k.data, to_c(args.k.strides)};
     args_.v = {args.v.data, to_c(args.v.strides)};
@@ -100,23 +93,15 @@ class CKernel {
     args_.len_q = args.len_q;
     args_.len_k = args.len_k;
   }
-  ~CKernel() {
-    kiln_forward_release(kernel_);
-    kiln_runtime_destroy(runtime_);
-  }
-  CKernel(const CKernel&) = delete;
-  CKernel& operator=(const CKernel&) = delete;
 
-  void launch(Stream stream) { check(kiln_forward_launch(kernel_, stream, &args_)); }
-
- private:
-  static kiln_strides to_c(const Strides& strides) { return {strides.batch, strides.row, strides.head}; }
-  static void check(kiln_status status) {
+  void launch(Stream stream) {
+    const kiln_status status = kiln_forward_launch(&kernel_, stream, &args_);
     if (status != KILN_OK) base::fail(ErrorCode::cuda, "the C interface: {}", kiln_last_error());
   }
 
-  kiln_runtime* runtime_ = nullptr;
-  kiln_forward_kernel* kernel_ = nullptr;
+ private:
+  static kiln_strides to_c(const Strides& strides) { return {strides.batch, strides.row, strides.head}; }
+  kiln_forward_kernel kernel_;
   kiln_forward_args args_ = kiln_forward_args_init();
 };
 
@@ -146,39 +131,47 @@ Figures launch_figures(const Setup& setup) {
   const Runtime runtime(cold_options(setup));
   const ForwardKernel handle = runtime.forward({});
   RawKernel raw(*driver, setup);
-  CKernel from_c(setup, args);
+  CKernel from_c(handle, args);
   device::ForwardParams params = raw_params(args);
 
-  std::vector<double> raw_ns;
-  std::vector<double> handle_ns;
-  std::vector<double> config_ns;
-  std::vector<double> c_ns;
-  const auto time_batch = [&](std::vector<double>& into, const auto& launch) {
+  const std::function<void()> raw_launch = [&] { raw.launch(stream.get(), params); };
+  const std::function<void()> handle_launch = [&] { handle.launch(stream.get(), args); };
+  const std::function<void()> c_launch = [&] { from_c.launch(stream.get()); };
+  const std::function<void()> config_launch = [&] { runtime.launch({}, stream.get(), args); };
+  const auto time_batch = [&](const std::function<void()>& launch) {
     const auto start = Clock::now();
     for (int i = 0; i < kBatch; ++i) launch();
-    into.push_back(milliseconds_since(start) * 1e6 / kBatch);
+    const double ns = milliseconds_since(start) * 1e6 / kBatch;
     stream.synchronize();
+    return ns;
   };
-  for (int round = 0; round < kRounds; ++round) {
-    time_batch(raw_ns, [&] { raw.launch(stream.get(), params); });
-    time_batch(handle_ns, [&] { handle.launch(stream.get(), args); });
-    time_batch(c_ns, [&] { from_c.launch(stream.get()); });
-    time_batch(config_ns, [&] { runtime.launch({}, stream.get(), args); });
-  }
-  const double base_ns = median(raw_ns);
-  const base::Json::Object detail = {{"driver", setup.gpu ? "real" : "fake"}, {"raw_ns", base_ns}};
+  // The median of how much longer `launch` takes than `base` beside it, each as often first as second.
+  const auto over = [&](const std::function<void()>& launch, const std::function<void()>& base) {
+    std::vector<double> differences;
+    for (int round = 0; round < kRounds; ++round) {
+      const bool first = round % 2 == 0;
+      const double before = time_batch(first ? launch : base);
+      const double after = time_batch(first ? base : launch);
+      differences.push_back(first ? before - after : after - before);
+    }
+    return median(std::move(differences));
+  };
+  for (int i = 0; i < kBatch; ++i) time_batch(raw_launch);  // warms up
+  std::vector<double> raw_ns;
+  for (int i = 0; i < kBatch; ++i) raw_ns.push_back(time_batch(raw_launch));
+  const base::Json::Object detail = {{"driver", setup.gpu ? "real" : "fake"}, {"raw_ns", median(raw_ns)}};
   return {{.what = "handle launch over the raw driver launch",
-           .value = median(handle_ns) - base_ns,
+           .value = over(handle_launch, raw_launch),
            .unit = "ns",
            .at_most = 150,
            .detail = detail},
           {.what = "config-keyed call over the raw driver launch",
-           .value = median(config_ns) - base_ns,
+           .value = over(config_launch, raw_launch),
            .unit = "ns",
            .at_most = 400,
            .detail = detail},
           {.what = "handle launch from C over the same from C++",
-           .value = median(c_ns) - median(handle_ns),
+           .value = over(c_launch, handle_launch),
            .unit = "ns",
            .at_most = 30,
            .detail = detail}};
