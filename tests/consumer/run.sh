@@ -69,6 +69,18 @@ if [[ -e ${CUDA_HOME:-/usr/local/cuda}/lib64/stubs/libcuda.so ]]; then
   echo "examples/embed: builds"
 fi
 
+# The example that brings its kernels along, with nothing to compile by when it runs.
+if [[ -x $prefix/bin/kiln && -e $fake_cuda && -e $nvrtc_shim ]]; then
+  export NVRTC_SHIM_FAKE=1 KILN_NVRTC_PATH=$nvrtc_shim KILN_CACHE_DIR=
+  quietly cmake -S "$source_dir/examples/packed" -B "$work/packed" -G Ninja -DCMAKE_PREFIX_PATH="$prefix" \
+    -DCMAKE_CXX_FLAGS="-Wall -Wextra -Werror"
+  quietly cmake --build "$work/packed"
+  output=$(KILN_NVRTC_PATH=/no/nvrtc KILN_CUDA_PATH=$fake_cuda LD_LIBRARY_PATH=$library_dir "$work/packed/packed")
+  [[ $(grep -c ': built in$' <<<"$output") == 2 ]] || die "examples/packed: printed '$output'"
+  unset NVRTC_SHIM_FAKE KILN_NVRTC_PATH KILN_CACHE_DIR
+  echo "examples/packed: its kernels are built in"
+fi
+
 export PKG_CONFIG_PATH=$library_dir/pkgconfig
 cxx=${CXX:-c++}
 read -ra flags < <(pkg-config --cflags kiln fmt)
