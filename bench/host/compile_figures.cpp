@@ -9,6 +9,8 @@
 #include <array>
 #include <ctime>
 #include <functional>
+#include <thread>
+#include <vector>
 
 namespace kiln::bench {
 namespace {
@@ -44,6 +46,34 @@ CompileTime time_yardstick(int capability) {
   return time_compile([&] { static_cast<void>(compiler->compile(kYardstick, "yardstick.cu", "yardstick", options)); });
 }
 
+/// Milliseconds of additions that depend on each other little: a core has no time left for another thread.
+double time_additions() {
+  return time_once([] {
+    std::uint64_t a = 1, b = 2, c = 3, d = 4, e = 5, f = 6;
+    for (std::uint64_t step = 0; step < 100'000'000; ++step) {
+      a += b ^ step;
+      b += c ^ step;
+      c += d ^ step;
+      d += e ^ step;
+      e += f ^ step;
+      f += a ^ step;
+      asm volatile("" : "+r"(a), "+r"(b), "+r"(c), "+r"(d), "+r"(e), "+r"(f));  // one by one, in registers
+    }
+  });
+}
+
+/// How fast they are on all cores at once, against one alone: what of the cores are threads that share one, or are not
+/// this machine's alone, no program gets.
+double additions_percent(int cores) {
+  const double alone_ms = time_additions();
+  std::vector<double> ms(static_cast<std::size_t>(cores));
+  {
+    std::vector<std::jthread> threads;
+    for (double& each : ms) threads.emplace_back([&each] { each = time_additions(); });
+  }
+  return 100 * alone_ms / *std::ranges::max_element(ms);
+}
+
 /// Everything compiled `copies` times on all cores, against the sum of the times alone.
 Figure parallel(const Setup& setup, const api::Builder& builder, double sum_alone_ms) {
   constexpr int kRounds = 8;  // jobs a core, so that the cores idle at the end weigh little
@@ -67,7 +97,8 @@ Figure parallel(const Setup& setup, const api::Builder& builder, double sum_alon
                      {"cores", setup.cores},
                      {"wall_ms", wall_ms},
                      {"cores_busy_percent", 100 * cpu_ms / wall_ms / setup.cores},
-                     {"ideal_ms", ideal_ms}}};
+                     {"ideal_ms", ideal_ms},
+                     {"additions_percent", additions_percent(setup.cores)}}};
 }
 
 }  // namespace
