@@ -148,7 +148,7 @@ std::vector<std::byte> encode_pack(std::vector<Entry> entries) {
 }
 
 std::optional<Pack> Pack::open(std::span<const std::byte> bytes, std::shared_ptr<const void> keeper, std::string& why) {
-  const Pack pack(bytes, std::move(keeper));
+  Pack pack(bytes, std::move(keeper));
   why = refuse_header(bytes);
   if (!why.empty()) return std::nullopt;
   std::size_t end = kHeaderBytes + index_of(bytes).size();
@@ -190,14 +190,21 @@ std::size_t Pack::size() const { return count_of(bytes_); }
 
 std::size_t Pack::bytes_at(std::size_t index) const { return record_of(bytes_, index).size(); }
 
-Entry Pack::at(std::size_t index) const {
+std::optional<Entry> Pack::read(std::size_t index, std::string& why) const {
   const Record record = record_of(bytes_, index);
-  std::string why;
-  auto entry = decode_verified(bytes_.subspan(record.offset(), record.size()), keeper_, why).value();
-  const auto image = entry.image.span();
+  auto entry = decode_verified(bytes_.subspan(record.offset(), record.size()), keeper_, why);
+  if (!entry) return entry;
+  const auto image = entry->image.span();
   const bool misplaced = reinterpret_cast<std::uintptr_t>(image.data()) % kLeastAlignment != 0;
-  if (misplaced) entry.image = std::vector<std::byte>(image.begin(), image.end());
+  if (misplaced) entry->image = std::vector<std::byte>(image.begin(), image.end());
   return entry;
+}
+
+Entry Pack::at(std::size_t index) const {
+  std::string why;
+  auto entry = read(index, why);
+  if (!entry) base::fail(ErrorCode::io, "a pack was changed since it was verified: kernel {}: {}", index, why);
+  return std::move(*entry);
 }
 
 std::optional<Entry> Pack::find_kernel(std::string_view kernel_id) const {
@@ -209,7 +216,8 @@ std::optional<Entry> Pack::find_kernel(std::string_view kernel_id) const {
   const auto indices = std::views::iota(std::size_t{0}, size());
   const auto found = std::ranges::partition_point(indices, before);
   if (found == indices.end() || !std::ranges::equal(record_of(bytes_, *found).id(), id)) return std::nullopt;
-  return at(*found);
+  std::string why;
+  return read(*found, why);
 }
 
 }  // namespace kiln::cache

@@ -34,6 +34,8 @@ class Pack {
  private:
   Pack(std::span<const std::byte> bytes, std::shared_ptr<const void> keeper)
       : bytes_(bytes), keeper_(std::move(keeper)) {}
+  /// Empty, with the reason in `why`, if somebody has changed the bytes since.
+  [[nodiscard]] std::optional<Entry> read(std::size_t index, std::string& why) const;
   /// Why a kernel of those behind `end` is not as encode_pack() has it; if it is, empty, and `end` is its own.
   [[nodiscard]] std::string refuse_kernel(std::size_t index, std::size_t& end) const;
 
