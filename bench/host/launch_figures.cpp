@@ -8,13 +8,28 @@
 #include "host/requests.hpp"
 #include "host/timing.hpp"
 
+#include <alloca.h>
 #include <functional>
 
 namespace kiln::bench {
 namespace {
 
-constexpr int kBatch = 100;   // launches between two looks at the clock: the driver's queue never fills
-constexpr int kRounds = 200;  // of two ways, in turn
+constexpr int kBatch = 100;    // launches between two looks at the clock: the driver's queue never fills
+constexpr int kRounds = 1024;  // of two ways, in turn
+
+// Where the stack lies moves the driver's own time by hundreds of nanoseconds, and each way puts it elsewhere: rounds
+// put it at all places of a page in turn.
+constexpr int kPlaces = 64;
+constexpr std::size_t kPlaceBytes = 64;
+
+/// Nanoseconds of a launch, with the stack `place` places deeper.
+[[gnu::noinline]] double time_batch(const std::function<void()>& launch, int place) {
+  auto* const deeper = static_cast<volatile char*>(alloca(kPlaceBytes * static_cast<std::size_t>(place + 1)));
+  *deeper = 0;
+  const auto start = Clock::now();
+  for (int i = 0; i < kBatch; ++i) launch();
+  return milliseconds_since(start) * 1e6 / kBatch;
+}
 
 /// The same kernel by the driver's own call, in the same way, with nothing around it.
 class RawKernel {
@@ -138,10 +153,8 @@ Figures launch_figures(const Setup& setup) {
   const std::function<void()> handle_launch = [&] { handle.launch(stream.get(), args); };
   const std::function<void()> c_launch = [&] { from_c.launch(stream.get()); };
   const std::function<void()> config_launch = [&] { runtime.launch({}, stream.get(), args); };
-  const auto time_batch = [&](const std::function<void()>& launch) {
-    const auto start = Clock::now();
-    for (int i = 0; i < kBatch; ++i) launch();
-    const double ns = milliseconds_since(start) * 1e6 / kBatch;
+  const auto time = [&](const std::function<void()>& launch, int round) {
+    const double ns = time_batch(launch, round / 2 % kPlaces);
     stream.synchronize();
     return ns;
   };
@@ -150,15 +163,14 @@ Figures launch_figures(const Setup& setup) {
     std::vector<double> differences;
     for (int round = 0; round < kRounds; ++round) {
       const bool first = round % 2 == 0;
-      const double before = time_batch(first ? launch : base);
-      const double after = time_batch(first ? base : launch);
+      const double before = time(first ? launch : base, round);
+      const double after = time(first ? base : launch, round);
       differences.push_back(first ? before - after : after - before);
     }
     return median(std::move(differences));
   };
-  for (int i = 0; i < kBatch; ++i) time_batch(raw_launch);  // warms up
   std::vector<double> raw_ns;
-  for (int i = 0; i < kBatch; ++i) raw_ns.push_back(time_batch(raw_launch));
+  for (int round = 0; round < kRounds; ++round) raw_ns.push_back(time(raw_launch, round));  // and warms up
   const base::Json::Object detail = {{"driver", setup.gpu ? "real" : "fake"}, {"raw_ns", median(raw_ns)}};
   return {{.what = "handle launch over the raw driver launch",
            .value = over(handle_launch, raw_launch),
