@@ -1,8 +1,8 @@
 // Where a kernel comes from: memory, precompiled folders, the disk; and what is done with what must not be used.
 #include "api/fake_machine.hpp"
+#include "api/packed.hpp"
 #include "base/files.hpp"
 #include "cache/disk_store.hpp"
-#include "cache/pack.hpp"
 #include "support/expect_error.hpp"
 
 #include <gmock/gmock.h>
@@ -118,16 +118,6 @@ TEST_F(KeptKernelsTest, SeveralPrecompiledFoldersAreSearchedInOrderAndNothingIsC
   EXPECT_EQ(log_lines(), std::vector<std::string>{});
 }
 
-/// A pack of what `maker` keeps.
-std::vector<std::byte> packed(const std::filesystem::path& cache) {
-  const cache::DiskStore store(cache, cache::DiskStore::Access::read_only, base::Logger(LogLevel::off, nullptr));
-  std::vector<cache::Entry> entries;
-  store.scan([&](const cache::StoredFile& file) {
-    entries.push_back(store.find_build(file.entry->kernel_id, file.entry->build_id).value());
-  });
-  return cache::encode_pack(std::move(entries));
-}
-
 class PackedKernelsTest : public KeptKernelsTest {
  protected:
   /// A pack of one kernel, and a file that holds it.
@@ -135,7 +125,7 @@ class PackedKernelsTest : public KeptKernelsTest {
     auto maker = options();
     maker.cache_dir = folder.path() / "made";
     (void)Runtime(maker).forward({});
-    pack = packed(*maker.cache_dir);
+    pack = test::packed(*maker.cache_dir);
     write(pack);
   }
   void write(std::span<const std::byte> bytes) const {
