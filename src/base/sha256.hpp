@@ -9,7 +9,8 @@
 
 namespace kiln::base {
 
-using Digest = std::array<std::byte, 32>;
+inline constexpr std::size_t kDigestBytes = 32;
+using Digest = std::array<std::byte, kDigestBytes>;
 
 /// SHA-256 of bytes fed in pieces.
 class Sha256 {

@@ -18,7 +18,6 @@ namespace {
 constexpr std::array<unsigned char, 8> kMagic = {'K', 'I', 'L', 'N', '\r', '\n', 0x1a, 1};
 constexpr std::size_t kSizeBytes = 8;
 constexpr std::size_t kHeaderBytes = kMagic.size() + kSizeBytes;
-constexpr std::size_t kDigestBytes = std::tuple_size_v<base::Digest>;
 constexpr std::size_t kLengthBytes = 4;
 
 /// How long a field may be.
@@ -90,7 +89,7 @@ class Writer {
   void signature(std::string_view name) { bytes(name, {}, kSignatureLimit); }
 
   std::vector<std::byte> finish() {
-    const auto total = base::to_little_endian<kSizeBytes>(out_.size() + kDigestBytes);
+    const auto total = base::to_little_endian<kSizeBytes>(out_.size() + base::kDigestBytes);
     std::ranges::copy(total, out_.begin() + kMagic.size());
     append(base::sha256(out_));
     return std::move(out_);
@@ -174,7 +173,7 @@ class Reader {
 
 /// Why these bytes are no entry of this format, as far as magic and size tell; else empty.
 std::string refuse_envelope(std::span<const std::byte> bytes) {
-  if (bytes.size() < kHeaderBytes + kDigestBytes) return fmt::format("{} bytes are too few", bytes.size());
+  if (bytes.size() < kHeaderBytes + base::kDigestBytes) return fmt::format("{} bytes are too few", bytes.size());
   const auto magic = std::as_bytes(std::span(kMagic));
   if (!std::ranges::equal(bytes.first(magic.size() - 1), magic.first(magic.size() - 1)))
     return "not a kiln cache entry";
@@ -192,7 +191,7 @@ std::string refuse_envelope(std::span<const std::byte> bytes) {
 std::optional<Entry> read_fields(std::span<const std::byte> bytes, const std::shared_ptr<const void>* keeper,
                                  std::string& why) {
   Entry entry;
-  Reader reader(bytes.subspan(kHeaderBytes, bytes.size() - kHeaderBytes - kDigestBytes), keeper, why);
+  Reader reader(bytes.subspan(kHeaderBytes, bytes.size() - kHeaderBytes - base::kDigestBytes), keeper, why);
   visit_fields(reader, entry);
   if (!reader.finish()) return std::nullopt;
   return entry;
@@ -210,7 +209,8 @@ std::vector<std::byte> encode(const Entry& entry) {
 std::optional<Entry> decode(std::span<const std::byte> bytes, std::string& why) {
   why = refuse_envelope(bytes);
   if (!why.empty()) return std::nullopt;
-  if (!std::ranges::equal(base::sha256(bytes.first(bytes.size() - kDigestBytes)), bytes.last(kDigestBytes))) {
+  if (!std::ranges::equal(base::sha256(bytes.first(bytes.size() - base::kDigestBytes)),
+                          bytes.last(base::kDigestBytes))) {
     why = "the digest does not match";
     return std::nullopt;
   }
@@ -225,7 +225,7 @@ std::optional<Entry> decode_verified(std::span<const std::byte> bytes, const std
 }
 
 std::size_t image_offset(std::size_t entry_bytes, std::size_t image_bytes) {
-  return entry_bytes - kDigestBytes - kLengthBytes - image_bytes;  // the signature behind it is empty
+  return entry_bytes - base::kDigestBytes - kLengthBytes - image_bytes;  // the signature behind it is empty
 }
 
 }  // namespace kiln::cache

@@ -16,16 +16,15 @@ namespace {
 using Bytes = std::span<const std::byte>;
 
 // As of an entry, with other letters; the last is the format's version.
-constexpr std::array<unsigned char, 8> kMagic = {'K', 'P', 'A', 'K', '\r', '\n', 0x1a, 1};
+constexpr std::array<unsigned char, 8> kPackMagic = {'K', 'P', 'A', 'K', '\r', '\n', 0x1a, 1};
 constexpr std::size_t kNumberBytes = 8;
-constexpr std::size_t kDigestBytes = std::tuple_size_v<base::Digest>;
 
 // Header: magic, size of the whole, kernels, bytes of a signature (reserved), digest of all this and the index.
-constexpr std::size_t kSizeAt = kMagic.size();
+constexpr std::size_t kSizeAt = kPackMagic.size();
 constexpr std::size_t kCountAt = kSizeAt + kNumberBytes;
 constexpr std::size_t kSignatureAt = kCountAt + kNumberBytes;
 constexpr std::size_t kDigestAt = kSignatureAt + kNumberBytes;
-constexpr std::size_t kHeaderBytes = kDigestAt + kDigestBytes;
+constexpr std::size_t kPackHeaderBytes = kDigestAt + base::kDigestBytes;
 
 // Images lie at multiples of this from the pack's begin, and are copied where a program has put the pack itself so that
 // not even what an ELF file asks for is left of it.
@@ -35,13 +34,13 @@ constexpr std::size_t kLeastAlignment = 8;
 /// A line of the index, as it lies in the pack: kernel id, digest of the entry, where the entry begins, its size.
 class Record {
  public:
-  static constexpr std::size_t kBytes = 2 * kDigestBytes + 2 * kNumberBytes;
+  static constexpr std::size_t kBytes = 2 * base::kDigestBytes + 2 * kNumberBytes;
 
   explicit Record(Bytes bytes) : bytes_(bytes) {}
-  [[nodiscard]] Bytes id() const { return bytes_.first(kDigestBytes); }
-  [[nodiscard]] Bytes digest() const { return bytes_.subspan(kDigestBytes, kDigestBytes); }
-  [[nodiscard]] std::uint64_t offset() const { return number(2 * kDigestBytes); }
-  [[nodiscard]] std::uint64_t size() const { return number(2 * kDigestBytes + kNumberBytes); }
+  [[nodiscard]] Bytes id() const { return bytes_.first(base::kDigestBytes); }
+  [[nodiscard]] Bytes digest() const { return bytes_.subspan(base::kDigestBytes, base::kDigestBytes); }
+  [[nodiscard]] std::uint64_t offset() const { return number(2 * base::kDigestBytes); }
+  [[nodiscard]] std::uint64_t size() const { return number(2 * base::kDigestBytes + kNumberBytes); }
 
  private:
   [[nodiscard]] std::uint64_t number(std::size_t at) const {
@@ -52,7 +51,7 @@ class Record {
 
 std::uint64_t count_of(Bytes pack) { return base::from_little_endian(pack.subspan(kCountAt, kNumberBytes)); }
 
-Bytes index_of(Bytes pack) { return pack.subspan(kHeaderBytes, count_of(pack) * Record::kBytes); }
+Bytes index_of(Bytes pack) { return pack.subspan(kPackHeaderBytes, count_of(pack) * Record::kBytes); }
 
 Record record_of(Bytes pack, std::size_t index) {
   return Record(index_of(pack).subspan(index * Record::kBytes, Record::kBytes));
@@ -77,7 +76,7 @@ base::Digest from_hex(std::string_view id) {
   return bytes;
 }
 
-class Writer {
+class PackWriter {
  public:
   void append(Bytes bytes) { out_.insert(out_.end(), bytes.begin(), bytes.end()); }
   void append(std::uint64_t value) { append(base::to_little_endian<kNumberBytes>(value)); }
@@ -93,18 +92,18 @@ class Writer {
 
 /// Why the header says that this is no pack; empty if it is one.
 std::string refuse_header(Bytes pack) {
-  if (pack.size() < kHeaderBytes) return fmt::format("{} bytes are too few", pack.size());
-  const auto magic = std::as_bytes(std::span(kMagic));
-  const std::size_t version_at = kMagic.size() - 1;
+  if (pack.size() < kPackHeaderBytes) return fmt::format("{} bytes are too few", pack.size());
+  const auto magic = std::as_bytes(std::span(kPackMagic));
+  const std::size_t version_at = kPackMagic.size() - 1;
   if (!std::ranges::equal(pack.first(version_at), magic.first(version_at))) return "not a pack of kernels";
   if (pack[version_at] != magic.back()) {
-    return fmt::format("format {}, this is format {}", std::to_integer<int>(pack[version_at]), kMagic.back());
+    return fmt::format("format {}, this is format {}", std::to_integer<int>(pack[version_at]), kPackMagic.back());
   }
   const auto size = base::from_little_endian(pack.subspan(kSizeAt, kNumberBytes));
   if (size != pack.size()) return fmt::format("{} bytes where {} were written", pack.size(), size);
-  if (count_of(pack) > (pack.size() - kHeaderBytes) / Record::kBytes) return "the index is cut short";
+  if (count_of(pack) > (pack.size() - kPackHeaderBytes) / Record::kBytes) return "the index is cut short";
   if (base::from_little_endian(pack.subspan(kSignatureAt, kNumberBytes)) != 0) return "it has a signature";
-  if (!std::ranges::equal(index_digest(pack), pack.subspan(kDigestAt, kDigestBytes))) {
+  if (!std::ranges::equal(index_digest(pack), pack.subspan(kDigestAt, base::kDigestBytes))) {
     return "the index's digest does not match";
   }
   return {};
@@ -120,19 +119,19 @@ std::vector<std::byte> encode_pack(std::vector<Entry> entries) {
   }
   std::vector<std::vector<std::byte>> encoded;
   encoded.reserve(entries.size());
-  Writer writer;
-  writer.append(std::as_bytes(std::span(kMagic)));
+  PackWriter writer;
+  writer.append(std::as_bytes(std::span(kPackMagic)));
   writer.append(0);  // known at the end, as is the digest
   writer.append(entries.size());
   writer.append(0);
   writer.append(base::Digest{});
-  std::size_t end = kHeaderBytes + entries.size() * Record::kBytes;
+  std::size_t end = kPackHeaderBytes + entries.size() * Record::kBytes;
   for (Entry& entry : entries) {
     entry.compile_ms = 0;
     const auto& bytes = encoded.emplace_back(encode(entry));
     const std::size_t offset = place(end, bytes.size(), entry.image.size());
     writer.append(from_hex(entry.kernel_id));
-    writer.append(Bytes(bytes).last(kDigestBytes));
+    writer.append(Bytes(bytes).last(base::kDigestBytes));
     writer.append(offset);
     writer.append(bytes.size());
     end = offset + bytes.size();
@@ -151,7 +150,7 @@ std::optional<Pack> Pack::open(std::span<const std::byte> bytes, std::shared_ptr
   Pack pack(bytes, std::move(keeper));
   why = refuse_header(bytes);
   if (!why.empty()) return std::nullopt;
-  std::size_t end = kHeaderBytes + index_of(bytes).size();
+  std::size_t end = kPackHeaderBytes + index_of(bytes).size();
   for (std::size_t i = 0; i < pack.size() && why.empty(); ++i) {
     why = pack.refuse_kernel(i, end);
     if (!why.empty()) why = fmt::format("kernel {} {}", i, why);
@@ -167,11 +166,12 @@ std::string Pack::refuse_kernel(std::size_t index, std::size_t& end) const {
     return "is out of order";
   }
   const bool inside = record.offset() >= end && record.offset() <= bytes_.size() &&
-                      record.size() <= bytes_.size() - record.offset() && record.size() >= kDigestBytes;
+                      record.size() <= bytes_.size() - record.offset() && record.size() >= base::kDigestBytes;
   if (!inside) return "lies outside of its place";
   const Bytes entry_bytes = bytes_.subspan(record.offset(), record.size());
-  const auto digest = base::sha256(entry_bytes.first(entry_bytes.size() - kDigestBytes));
-  if (!std::ranges::equal(digest, record.digest()) || !std::ranges::equal(digest, entry_bytes.last(kDigestBytes))) {
+  const auto digest = base::sha256(entry_bytes.first(entry_bytes.size() - base::kDigestBytes));
+  if (!std::ranges::equal(digest, record.digest()) ||
+      !std::ranges::equal(digest, entry_bytes.last(base::kDigestBytes))) {
     return "is damaged: its digest does not match";
   }
   std::string why;

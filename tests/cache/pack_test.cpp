@@ -29,14 +29,14 @@ Entry without_time(Entry entry) {
   return entry;
 }
 
-std::optional<Pack> open(std::span<const std::byte> bytes) {
+std::optional<Pack> open_pack(std::span<const std::byte> bytes) {
   std::string why;
   auto pack = Pack::open(bytes, nullptr, why);
   EXPECT_EQ(pack.has_value(), why.empty()) << why;
   return pack;
 }
 
-std::string reason(std::span<const std::byte> bytes) {
+std::string refusal_of(std::span<const std::byte> bytes) {
   std::string why;
   EXPECT_FALSE(Pack::open(bytes, nullptr, why));
   return why;
@@ -51,7 +51,7 @@ std::uint64_t get(const std::vector<std::byte>& bytes, std::size_t at) {
 }
 
 /// Makes size and digest of the index right again, so that what lies behind them is tried too.
-void reseal(std::vector<std::byte>& bytes) {
+void reseal_index(std::vector<std::byte>& bytes) {
   put(bytes, 8, bytes.size());
   base::Sha256 hash;
   hash.update(std::span(bytes).first(kDigestAt));
@@ -80,7 +80,7 @@ TEST(Pack, FindsWhatWasPutIn) {
     std::vector<Entry> entries;
     for (const char digit : std::string("0123456789abcdef")) entries.push_back(sample_entry(digit, image_bytes));
     const auto bytes = encode_pack(entries);
-    const auto pack = open(bytes);
+    const auto pack = open_pack(bytes);
     ASSERT_TRUE(pack);
     ASSERT_EQ(pack->size(), entries.size());
     for (std::size_t i = 0; i < entries.size(); ++i) {
@@ -100,7 +100,7 @@ TEST(Pack, FindsWhatWasPutIn) {
 TEST(Pack, MayBeEmpty) {
   const auto bytes = encode_pack({});
   EXPECT_EQ(bytes.size(), kHeader);
-  const auto pack = open(bytes);
+  const auto pack = open_pack(bytes);
   ASSERT_TRUE(pack);
   EXPECT_EQ(pack->size(), 0U);
   EXPECT_EQ(pack->find_kernel(std::string(64, 'a')), std::nullopt);
@@ -116,7 +116,7 @@ TEST(Pack, WhereverItLiesItsImagesAreAligned) {
   std::vector<std::byte> shifted(bytes.size() + 8);
   for (std::size_t shift = 0; shift < 8; ++shift) {
     std::ranges::copy(bytes, shifted.begin() + static_cast<std::ptrdiff_t>(shift));
-    const auto pack = open(std::span(shifted).subspan(shift, bytes.size()));
+    const auto pack = open_pack(std::span(shifted).subspan(shift, bytes.size()));
     ASSERT_TRUE(pack);
     const Image image = pack->at(0).image;
     EXPECT_EQ(reinterpret_cast<std::uintptr_t>(image.data()) % 8, 0U);
@@ -144,20 +144,21 @@ TEST(Pack, EveryFlippedByteIsNoticed) {
   for (std::size_t i = 0; i < bytes.size(); ++i) {
     for (const auto bit : {std::byte{1}, std::byte{0x80}}) {
       bytes[i] ^= bit;
-      EXPECT_FALSE(reason(bytes).empty()) << i;
+      EXPECT_FALSE(refusal_of(bytes).empty()) << i;
       bytes[i] ^= bit;
     }
   }
-  EXPECT_TRUE(open(bytes));
+  EXPECT_TRUE(open_pack(bytes));
 }
 
 TEST(Pack, EveryLengthButItsOwnIsNoticed) {
   auto bytes = encode_pack(samples());
-  for (std::size_t size = 0; size < bytes.size(); ++size) EXPECT_FALSE(reason(std::span(bytes).first(size)).empty());
+  for (std::size_t size = 0; size < bytes.size(); ++size)
+    EXPECT_FALSE(refusal_of(std::span(bytes).first(size)).empty());
   bytes.push_back({});
-  EXPECT_THAT(reason(bytes), HasSubstr("were written"));
-  reseal(bytes);
-  EXPECT_THAT(reason(bytes), HasSubstr("1 bytes follow the last kernel"));
+  EXPECT_THAT(refusal_of(bytes), HasSubstr("were written"));
+  reseal_index(bytes);
+  EXPECT_THAT(refusal_of(bytes), HasSubstr("1 bytes follow the last kernel"));
 }
 
 struct Mistake {
@@ -171,8 +172,8 @@ class PackMistake : public testing::TestWithParam<Mistake> {};
 TEST_P(PackMistake, IsNoticedThoughTheIndexIsSealed) {
   auto bytes = encode_pack(samples());
   GetParam().make(bytes);
-  reseal(bytes);
-  EXPECT_THAT(reason(bytes), HasSubstr(GetParam().reason));
+  reseal_index(bytes);
+  EXPECT_THAT(refusal_of(bytes), HasSubstr(GetParam().reason));
 }
 
 constexpr std::size_t kOffsetAt = kHeader + 64;
@@ -209,7 +210,7 @@ TEST(Pack, MoreKernelsThanFitAreRefusedBeforeTheyAreLookedAt) {
   auto bytes = encode_pack(samples());
   for (const std::uint64_t count : {std::uint64_t{1000}, ~std::uint64_t{0}, std::uint64_t{1} << 60U}) {
     put(bytes, 16, count);
-    EXPECT_THAT(reason(bytes), HasSubstr("cut short"));
+    EXPECT_THAT(refusal_of(bytes), HasSubstr("cut short"));
   }
 }
 
@@ -223,8 +224,8 @@ TEST(Pack, AnEntryWithATimeIsRefused) {
   const auto offset = static_cast<std::ptrdiff_t>(get(bytes, kOffsetAt));
   std::ranges::copy(timed, bytes.begin() + offset);
   std::copy_n(timed.end() - 32, 32, bytes.begin() + kHeader + 32);
-  reseal(bytes);
-  EXPECT_EQ(reason(bytes), "kernel 0 is not as a pack has it");
+  reseal_index(bytes);
+  EXPECT_EQ(refusal_of(bytes), "kernel 0 is not as a pack has it");
 }
 
 TEST(Pack, NoiseIsNoPack) {
@@ -232,7 +233,7 @@ TEST(Pack, NoiseIsNoPack) {
   for (int round = 0; round < 200; ++round) {
     std::vector<std::byte> bytes(random() % 400);
     for (std::byte& byte : bytes) byte = static_cast<std::byte>(random());
-    EXPECT_THAT(reason(bytes), AnyOf(HasSubstr("not a pack"), HasSubstr("too few")));
+    EXPECT_THAT(refusal_of(bytes), AnyOf(HasSubstr("not a pack"), HasSubstr("too few")));
   }
 }
 
