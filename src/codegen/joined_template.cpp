@@ -51,8 +51,8 @@ class Joiner {
     const std::string text = templates_.read(name);
     append_part(out_, name, without_includes(text, name));
   }
-  /// What was added since the last call.
-  [[nodiscard]] std::string take() { return std::exchange(out_, {}); }
+  [[nodiscard]] std::size_t size() const { return out_.size(); }
+  [[nodiscard]] std::string take() { return std::move(out_); }
 
  private:
   /// Adds what the text includes before it and returns the rest.
@@ -97,11 +97,11 @@ JoinedTemplate join(std::string_view name, const TemplateStore& templates) {
   JoinedTemplate joined;
   // The config comes first whether or not the template's own includes come before it.
   joiner.add(kConfigTypes);
-  joined.before_config = joiner.take();
+  joined.config_at = joiner.size();
   joiner.add(name);
-  joined.after_config = joiner.take();
+  joined.text = joiner.take();
   const std::array<base::HashPart, 2> parts = {
-      {{"before config", joined.before_config}, {"after config", joined.after_config}}};
+      {{"before config", joined.before_config()}, {"after config", joined.after_config()}}};
   joined.digest = base::hash_parts(parts);
   return joined;
 }

@@ -9,9 +9,12 @@ namespace kiln::codegen {
 
 /// A template and all that it includes, as one text with a place for the config: what every kernel of a kind has.
 struct JoinedTemplate {
-  std::string before_config;
-  std::string after_config;
-  std::string digest;  ///< of both, in hex
+  std::string text;
+  std::size_t config_at = 0;
+  std::string digest;  ///< of both parts, in hex
+
+  [[nodiscard]] std::string_view before_config() const { return std::string_view(text).substr(0, config_at); }
+  [[nodiscard]] std::string_view after_config() const { return std::string_view(text).substr(config_at); }
 };
 
 /// Error(io) for an include that is not there, Error(invalid_argument) for one that is no template.

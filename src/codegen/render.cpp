@@ -23,8 +23,8 @@ std::string_view template_of(KernelKind kind) {
 
 std::string Source::text() const {
   std::string out;
-  out.reserve(heading.size() + rest->before_config.size() + config.size() + rest->after_config.size());
-  return out.append(heading).append(rest->before_config).append(config).append(rest->after_config);
+  out.reserve(heading.size() + config.size() + rest->text.size());
+  return out.append(heading).append(rest->before_config()).append(config).append(rest->after_config());
 }
 
 Source Renderer::render(const plan::KernelConfig& config) const {

@@ -256,7 +256,8 @@ TEST_F(TemplateFolder, WhatDiffersBetweenTwoTextsIsInTheDigestTheHeadingOrTheCon
   other.smem_bytes = 1024;
   EXPECT_EQ(renderer.render(other).rest, source.rest) << "joined once";
   EXPECT_NE(renderer.render(other).config, source.config);
-  EXPECT_EQ(source.text(), source.heading + source.rest->before_config + source.config + source.rest->after_config);
+  EXPECT_EQ(source.text(), source.heading + std::string(source.rest->before_config()) + source.config +
+                               std::string(source.rest->after_config()));
 
   EXPECT_EQ(render(sample_config(), TemplateStore(folder_)).rest->digest, source.rest->digest);
   std::set<std::string> digests = {source.rest->digest};
