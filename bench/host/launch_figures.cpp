@@ -9,22 +9,23 @@
 #include "host/timing.hpp"
 
 #include <alloca.h>
+#include <array>
 #include <functional>
 
 namespace kiln::bench {
 namespace {
 
-constexpr int kBatch = 100;    // launches between two looks at the clock: the driver's queue never fills
-constexpr int kRounds = 1024;  // of two ways, in turn
+constexpr int kBatch = 100;            // launches between two looks at the clock: the driver's queue never fills
+constexpr std::size_t kRounds = 1024;  // of all ways, in turn
 
 // Where the stack lies moves the driver's own time by hundreds of nanoseconds, and each way puts it elsewhere: rounds
 // put it at all places of a page in turn.
-constexpr int kPlaces = 64;
+constexpr std::size_t kPlaces = 64;
 constexpr std::size_t kPlaceBytes = 64;
 
 /// Nanoseconds of a launch, with the stack `place` places deeper.
-[[gnu::noinline]] double time_batch(const std::function<void()>& launch, int place) {
-  auto* const deeper = static_cast<volatile char*>(alloca(kPlaceBytes * static_cast<std::size_t>(place + 1)));
+[[gnu::noinline]] double time_batch(const std::function<void()>& launch, std::size_t place) {
+  auto* const deeper = static_cast<volatile char*>(alloca(kPlaceBytes * (place + 1)));
   *deeper = 0;
   const auto start = Clock::now();
   for (int i = 0; i < kBatch; ++i) launch();
@@ -149,41 +150,37 @@ Figures launch_figures(const Setup& setup) {
   CKernel from_c(handle, args);
   device::ForwardParams params = raw_params(args);
 
-  const std::function<void()> raw_launch = [&] { raw.launch(stream.get(), params); };
-  const std::function<void()> handle_launch = [&] { handle.launch(stream.get(), args); };
-  const std::function<void()> c_launch = [&] { from_c.launch(stream.get()); };
-  const std::function<void()> config_launch = [&] { runtime.launch({}, stream.get(), args); };
-  const auto time = [&](const std::function<void()>& launch, int round) {
-    const double ns = time_batch(launch, round / 2 % kPlaces);
-    stream.synchronize();
-    return ns;
-  };
-  // The median of how much longer `launch` takes than `base` beside it, each as often first as second.
-  const auto over = [&](const std::function<void()>& launch, const std::function<void()>& base) {
-    std::vector<double> differences;
-    for (int round = 0; round < kRounds; ++round) {
-      const bool first = round % 2 == 0;
-      const double before = time(first ? launch : base, round);
-      const double after = time(first ? base : launch, round);
-      differences.push_back(first ? before - after : after - before);
+  enum Way : std::size_t { kRaw, kHandle, kC, kConfig, kWays };
+  const std::array<std::function<void()>, kWays> launches = {
+      [&] { raw.launch(stream.get(), params); }, [&] { handle.launch(stream.get(), args); },
+      [&] { from_c.launch(stream.get()); }, [&] { runtime.launch({}, stream.get(), args); }};
+  std::array<std::vector<double>, kWays> ns;  // of each round
+  for (std::size_t round = 0; round < kRounds; ++round) {
+    for (std::size_t turn = 0; turn < kWays; ++turn) {
+      const std::size_t way = (turn + round) % kWays;  // each as often first as last
+      ns[way].push_back(time_batch(launches[way], round / kWays % kPlaces));
+      stream.synchronize();
     }
+  }
+  // The median of how much longer one way takes than another in the same round.
+  const auto over = [&](Way way, Way base) {
+    std::vector<double> differences;
+    for (std::size_t round = 0; round < kRounds; ++round) differences.push_back(ns[way][round] - ns[base][round]);
     return median(std::move(differences));
   };
-  std::vector<double> raw_ns;
-  for (int round = 0; round < kRounds; ++round) raw_ns.push_back(time(raw_launch, round));  // and warms up
-  const base::Json::Object detail = {{"driver", setup.gpu ? "real" : "fake"}, {"raw_ns", median(raw_ns)}};
+  const base::Json::Object detail = {{"driver", setup.gpu ? "real" : "fake"}, {"raw_ns", median(ns[kRaw])}};
   return {{.what = "handle launch over the raw driver launch",
-           .value = over(handle_launch, raw_launch),
+           .value = over(kHandle, kRaw),
            .unit = "ns",
            .at_most = 150,
            .detail = detail},
           {.what = "config-keyed call over the raw driver launch",
-           .value = over(config_launch, raw_launch),
+           .value = over(kConfig, kRaw),
            .unit = "ns",
            .at_most = 400,
            .detail = detail},
           {.what = "handle launch from C over the same from C++",
-           .value = over(c_launch, handle_launch),
+           .value = over(kC, kHandle),
            .unit = "ns",
            .at_most = 30,
            .detail = detail}};
