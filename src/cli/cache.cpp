@@ -24,14 +24,9 @@ std::filesystem::path folder_of(const Common& common, const CacheArguments& argu
   return folder;
 }
 
-/// Good entries by name, damaged files last.
 std::vector<StoredFile> scan(const cache::DiskStore& store) {
   std::vector<StoredFile> files;
   store.scan([&](const StoredFile& file) { files.push_back(file); });
-  const auto key = [](const StoredFile& file) {
-    return std::tuple(!file.entry, file.entry ? file.entry->name : std::string(), file.path.string());
-  };
-  std::ranges::sort(files, {}, key);
   return files;
 }
 
@@ -94,7 +89,11 @@ void remove_all(const Common& common, const cache::DiskStore& store) {
 
 }  // namespace
 
-void list(const Common& common, const std::vector<StoredFile>& files) {
+void list(const Common& common, std::vector<StoredFile> files) {
+  const auto key = [](const StoredFile& file) {
+    return std::tuple(!file.entry, file.entry ? file.entry->name : std::string(), file.path.string());
+  };
+  std::ranges::sort(files, {}, key);
   if (common.json) {
     base::Json::Array rows;
     for (const StoredFile& file : files) rows.emplace_back(to_json(file));

@@ -12,8 +12,8 @@ namespace kiln::cli {
 /// "90s", "30m", "12h" or "7d".
 std::chrono::seconds parse_age(std::string_view text);
 
-/// Lists kernels and damaged files, as `ls` does.
-void list(const Common& common, const std::vector<cache::StoredFile>& files);
+/// Lists good kernels by name, damaged files last, as `ls` does.
+void list(const Common& common, std::vector<cache::StoredFile> files);
 /// Names the damaged ones, which make it ExitCode::wrong.
 ExitCode verify(const Common& common, const std::vector<cache::StoredFile>& files, std::string_view noun);
 
