@@ -18,8 +18,8 @@ namespace {
 constexpr int kBatch = 100;            // launches between two looks at the clock: the driver's queue never fills
 constexpr std::size_t kRounds = 1024;  // of all ways, in turn
 
-// Where the stack lies moves the driver's own time by hundreds of nanoseconds, and each way puts it elsewhere: rounds
-// put it at all places of a page in turn.
+// Where the stack lies moves the driver's own time by more than what is looked for, and each way puts it elsewhere:
+// rounds put it at all places of a page in turn.
 constexpr std::size_t kPlaces = 64;
 constexpr std::size_t kPlaceBytes = 64;
 

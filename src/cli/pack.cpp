@@ -1,10 +1,10 @@
 #include "api/stores.hpp"
 #include "base/fail.hpp"
 #include "cache/pack_store.hpp"
-#include "cli/cache.hpp"
 #include "cli/commands.hpp"
 #include "cli/packing.hpp"
 #include "cli/report.hpp"
+#include "cli/stored_files.hpp"
 
 #include <fmt/format.h>
 

@@ -24,6 +24,8 @@ struct Tally {
   std::uint64_t image_bytes = 0;
   std::optional<Error> first_error;
   std::vector<std::string> failed;
+
+  [[nodiscard]] int ready() const { return made + present; }
 };
 
 /// Each kernel once, in the order asked for.
@@ -106,10 +108,9 @@ class Work {
   PackContent packed_;
 };
 
-void print_summary(const Common& common, const std::filesystem::path& output, const Tally& tally, int total) {
+void print_summary(const Common& common, const std::filesystem::path& output, const Tally& tally, int total,
+                   bool written) {
   const bool pack = names_pack(output);
-  const int ready = tally.made + tally.present;
-  const bool written = !pack || ready == total;  // a pack is written whole or not at all
   if (common.json) {
     print_json(base::Json::Object{{pack ? "pack" : "folder", output.string()},
                                   {"written", written},
@@ -120,7 +121,7 @@ void print_summary(const Common& common, const std::filesystem::path& output, co
                                   {"failed", base::Json::Array(tally.failed.begin(), tally.failed.end())}});
     return;
   }
-  print(fmt::format("{} of {} kernels in {} ({}): {} made, {} {}\n", ready, total,
+  print(fmt::format("{} of {} kernels in {} ({}): {} made, {} {}\n", tally.ready(), total,
                     written ? output.string() : "the cache", bytes_text(tally.image_bytes), tally.made, tally.present,
                     pack ? "from the cache" : "there before"));
   if (!written) print(fmt::format("{} is not written\n", output.string()));
@@ -147,9 +148,9 @@ ExitCode precompile(const Common& common, const PrecompileArguments& arguments) 
     });
   }
   const Tally& tally = work.tally();
-  const bool complete = tally.made + tally.present == total;
-  if (into_pack && complete) static_cast<void>(work.packed().write(arguments.output));
-  print_summary(common, arguments.output, tally, total);
+  const bool written = !into_pack || tally.ready() == total;  // a pack is written whole or not at all
+  if (into_pack && written) static_cast<void>(work.packed().write(arguments.output));
+  print_summary(common, arguments.output, tally, total, written);
   if (const auto& error = tally.first_error) throw Error(*error);
   return InterruptGuard::interrupted() ? ExitCode::interrupted : ExitCode::ok;
 }

@@ -21,25 +21,6 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-/// While this lives a test that root runs is bound by permissions like anyone else.
-class Unprivileged {
- public:
-  explicit Unprivileged(const fs::path& folder) {
-    constexpr uid_t kNobody = 65534;
-    if (::geteuid() != 0) return;
-    changed_ = ::chown(folder.c_str(), kNobody, kNobody) == 0 && ::seteuid(kNobody) == 0;
-  }
-  ~Unprivileged() {
-    if (changed_ && ::seteuid(0) != 0) std::abort();
-  }
-  Unprivileged(const Unprivileged&) = delete;
-  Unprivileged& operator=(const Unprivileged&) = delete;
-  [[nodiscard]] static bool works() { return ::geteuid() != 0; }
-
- private:
-  bool changed_ = false;
-};
-
 const char* step_name(PublishStep step) {
   constexpr const char* kNames[] = {"Created", "Written", "Synced", "Renamed", "FolderSynced"};
   return kNames[static_cast<int>(step)];

@@ -74,6 +74,18 @@ TempFolder::~TempFolder() {
   fs::remove_all(path_, ignored);
 }
 
+Unprivileged::Unprivileged(const fs::path& folder) {
+  constexpr uid_t kNobody = 65534;
+  if (::geteuid() != 0) return;
+  changed_ = ::chown(folder.c_str(), kNobody, kNobody) == 0 && ::seteuid(kNobody) == 0;
+}
+
+Unprivileged::~Unprivileged() {
+  if (changed_ && ::seteuid(0) != 0) std::abort();
+}
+
+bool Unprivileged::works() { return ::geteuid() != 0; }
+
 base::Logger LogLines::logger() const {
   return base::Logger(LogLevel::warning, [kept = kept_](LogLevel, std::string_view line) {
     const std::lock_guard lock(kept->mutex);

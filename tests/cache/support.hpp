@@ -36,6 +36,19 @@ class TempFolder {
   std::filesystem::path path_;
 };
 
+/// While this lives a test that root runs is bound by permissions like anyone else, and the folder is its own.
+class Unprivileged {
+ public:
+  explicit Unprivileged(const std::filesystem::path& folder);
+  ~Unprivileged();
+  Unprivileged(const Unprivileged&) = delete;
+  Unprivileged& operator=(const Unprivileged&) = delete;
+  [[nodiscard]] static bool works();
+
+ private:
+  bool changed_ = false;
+};
+
 /// Keeps what was logged at warning and above.
 class LogLines {
  public:

@@ -79,6 +79,33 @@ if [[ -x $prefix/bin/kiln && -e $fake_cuda && -e $nvrtc_shim ]]; then
   [[ $(grep -c ': built in$' <<<"$output") == 2 ]] || die "examples/packed: printed '$output'"
   unset NVRTC_SHIM_FAKE KILN_NVRTC_PATH KILN_CACHE_DIR
   echo "examples/packed: its kernels are built in"
+
+  # The same pack in a project without C++.
+  mkdir "$work/packed-c"
+  cat >"$work/packed-c/CMakeLists.txt" <<PROJECT
+cmake_minimum_required(VERSION 3.25)
+project(packed_c LANGUAGES C)
+find_package(kiln REQUIRED)
+add_executable(packed_c main.c)
+target_link_libraries(packed_c PRIVATE kiln::kiln)
+kiln_embed_pack(packed_c kernels $work/packed/kernels.kilnpack)
+PROJECT
+  cat >"$work/packed-c/main.c" <<'PROGRAM'
+#include <kiln/kiln.h>
+#include <stdio.h>
+extern const unsigned char kernels[], kernels_end[];
+int main(void) {
+  kiln_options* options = NULL;
+  const size_t bytes = (size_t)(kernels_end - kernels);
+  if (kiln_options_create(&options) || kiln_options_add_pack(options, kernels, bytes)) return 1;
+  kiln_options_destroy(options);
+  return fwrite(kernels, 1, bytes, stdout) != bytes;
+}
+PROGRAM
+  quietly cmake -S "$work/packed-c" -B "$work/packed-c/build" -G Ninja -DCMAKE_PREFIX_PATH="$prefix"
+  quietly cmake --build "$work/packed-c/build"
+  LD_LIBRARY_PATH=$library_dir "$work/packed-c/build/packed_c" | cmp - "$work/packed/kernels.kilnpack"
+  echo "kiln_embed_pack: the same bytes in a C project"
 fi
 
 export PKG_CONFIG_PATH=$library_dir/pkgconfig

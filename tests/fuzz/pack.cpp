@@ -46,8 +46,7 @@ void put(Bytes& bytes, std::size_t at, std::span<const std::byte> value) {
 Bytes sealed(std::span<const std::byte> input) {
   Bytes bytes(input.begin(), input.end());
   put(bytes, kSizeAt, base::to_little_endian<8>(bytes.size()));
-  const std::uint64_t count = std::min<std::uint64_t>(bytes[kCountAt] == std::byte{} ? 0 : number(bytes, kCountAt) % 4,
-                                                      (bytes.size() - kHeaderBytes) / kRecordBytes);
+  const auto count = std::min<std::uint64_t>(number(bytes, kCountAt) % 4, (bytes.size() - kHeaderBytes) / kRecordBytes);
   put(bytes, kCountAt, base::to_little_endian<8>(count));
   for (std::uint64_t i = 0; i < count; ++i) {
     const std::size_t record = kHeaderBytes + i * kRecordBytes;
